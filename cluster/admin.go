@@ -1,0 +1,191 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+)
+
+// RemoveMember takes a node, given by id or display name, out of the
+// configuration. Errors: ErrNotFound, ErrRefused, ErrNoLeader, and
+// ErrOutcomeUnknown.
+func (n *Node) RemoveMember(ctx context.Context, node string) error {
+	return n.administer(ctx, &clusterpb.Request{Remove: &clusterpb.Remove{Node: node}})
+}
+
+// TransferLeadership hands leadership to the voter given by id or display
+// name; empty: to one that is level. It returns when another node leads.
+func (n *Node) TransferLeadership(ctx context.Context, to string) error {
+	return n.administer(ctx, &clusterpb.Request{Transfer: &clusterpb.Transfer{To: to}})
+}
+
+// administer has the leader carry out req, wherever it is, trying again while
+// there is none.
+func (n *Node) administer(ctx context.Context, req *clusterpb.Request) error {
+	for {
+		to, err := n.leaders.wait(ctx)
+		if err != nil {
+			return ErrNoLeader
+		}
+		if to.id == n.id.nodeID() {
+			err = errorOf(n.handle(ctx, peer{nodeID: to.id, clusterID: n.id.clusterID()}, req))
+		} else {
+			_, err = n.askLeader(ctx, req)
+		}
+		switch {
+		case !isCertain(err):
+			return err
+		case ctx.Err() != nil:
+			return ErrNoLeader
+		}
+		sleep(ctx, maxPause)
+	}
+}
+
+func (n *Node) removeAsLeader(ctx context.Context, node string) error {
+	if n.term.Load() == nil {
+		return errNotLeader
+	}
+	s, err := n.find(node)
+	if err != nil {
+		return err
+	}
+	if string(s.ID) == n.id.nodeID() && len(n.voters()) > 1 {
+		if err := n.handOver(ctx, ""); err != nil {
+			return err
+		}
+		return errNotLeader // the next leader removes this node
+	}
+	n.cfg.Logger.Info("removing", "node", s.ID)
+	return n.changed(n.raft.RemoveServer(s.ID, 0, attemptTimeout))
+}
+
+// find returns the server of that id or display name.
+func (n *Node) find(node string) (raft.Server, error) {
+	names := n.names()
+	var found []raft.Server
+	for _, s := range n.servers() {
+		if string(s.ID) == node {
+			return s, nil
+		}
+		if names[string(s.ID)] == node {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return raft.Server{}, fmt.Errorf("%w: %q", ErrNotFound, node)
+	case 1:
+		return found[0], nil
+	default:
+		return raft.Server{}, fmt.Errorf("%w: %d members are called %q; give an id", ErrRefused, len(found), node)
+	}
+}
+
+// handOver makes another voter lead: no entry is proposed any more, the one
+// chosen has all there are, and is told to stand for election at once. It is
+// not Raft's own transfer, which can leave a flag behind that makes a later
+// leadership refuse every write (hashicorp/raft issue 696).
+func (n *Node) handOver(ctx context.Context, to string) error {
+	if n.term.Load() == nil {
+		return errNotLeader
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	candidates, err := n.successors(to)
+	if err != nil {
+		return err
+	}
+	defer n.committer.resume()
+	if err := n.committer.pause(ctx); err != nil {
+		return fmt.Errorf("%w: entries in flight did not end: %w", ErrRefused, err)
+	}
+	s, ok := n.firstLevel(ctx, candidates)
+	if !ok {
+		return fmt.Errorf("%w: no voter is level with the log", ErrRefused)
+	}
+	now := n.leaders.current()
+	n.cfg.Logger.Info("handing leadership over", "to", s.ID)
+	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
+	if err := n.rafts.TimeoutNow(s.ID, s.Address, req, new(raft.TimeoutNowResponse)); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	select {
+	case <-now.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %s was told to lead and did not win", ErrRefused, s.ID)
+	}
+}
+
+// successors returns the voters that may take over.
+func (n *Node) successors(to string) ([]raft.Server, error) {
+	others := slices.DeleteFunc(n.voters(), func(s raft.Server) bool { return string(s.ID) == n.id.nodeID() })
+	if to == "" {
+		return others, nil
+	}
+	s, err := n.find(to)
+	switch {
+	case err != nil:
+		return nil, err
+	case string(s.ID) == n.id.nodeID():
+		return nil, fmt.Errorf("%w: that node leads already", ErrRefused)
+	case s.Suffrage != raft.Voter:
+		return nil, fmt.Errorf("%w: that node is not a voter", ErrRefused)
+	}
+	return []raft.Server{s}, nil
+}
+
+// firstLevel waits until one of the candidates has the whole log.
+func (n *Node) firstLevel(ctx context.Context, candidates []raft.Server) (raft.Server, bool) {
+	for ctx.Err() == nil {
+		last := n.raft.LastIndex()
+		for _, s := range candidates {
+			for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+				if a.Status.GetLastIndex() >= last {
+					return s, true
+				}
+			}
+		}
+		sleep(ctx, firstPause)
+	}
+	return raft.Server{}, false
+}
+
+// Drain prepares for a graceful end: Ready fails from now on, and leadership
+// goes to another node if this one has it. ctx bounds it.
+func (n *Node) Drain(ctx context.Context) error {
+	n.draining.Store(true)
+	if n.term.Load() == nil || len(n.voters()) < 2 {
+		return nil
+	}
+	if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
+		return err
+	}
+	return nil
+}
+
+// Ready returns nil if this node knows a leader and has caught up with it, and
+// else why it should get no traffic.
+func (n *Node) Ready() error {
+	switch {
+	case context.Cause(n.ctx) != nil:
+		return context.Cause(n.ctx)
+	case n.draining.Load():
+		return errors.New("draining")
+	case len(n.id.clusterID()) == 0:
+		return errors.New("not a member of a cluster yet")
+	case n.leaders.current().id == "":
+		return errors.New("no leader is known")
+	case n.state.Stats().Index+promoteLag < n.raft.CommitIndex():
+		return errors.New("catching up")
+	case !n.hasServer(n.id.nodeID()):
+		return errors.New("not a member of the cluster's configuration")
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package clustertest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+)
+
+// A network is what the nodes dial each other through.
+type network struct {
+	mu    sync.Mutex
+	names map[string]string   // by address
+	links map[link][]net.Conn // connections that were dialled over it
+	down  map[link]bool
+}
+
+// A link is the way from one node to another.
+type link struct{ from, to string }
+
+func newNetwork() *network {
+	return &network{names: make(map[string]string), links: make(map[link][]net.Conn), down: make(map[link]bool)}
+}
+
+// listens tells whose address it is.
+func (n *network) listens(name, addr string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names[addr] = name
+}
+
+func (n *network) dialer(from string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		l := link{from, n.names[addr]}
+		if n.down[l] {
+			conn.Close()
+			return nil, fmt.Errorf("the link from %s to %s is cut", l.from, l.to)
+		}
+		n.links[l] = append(n.links[l], conn)
+		return conn, nil
+	}
+}
+
+// cut ends all connections between the sides, and those to come.
+func (n *network) cut(a, b []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, x := range a {
+		for _, y := range b {
+			for _, l := range []link{{x, y}, {y, x}} {
+				n.down[l] = true
+				for _, conn := range slices.Backward(n.links[l]) {
+					conn.Close()
+				}
+				delete(n.links, l)
+			}
+		}
+	}
+}
+
+func (n *network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.down)
+}

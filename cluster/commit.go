@@ -1,0 +1,232 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// Limits of one log entry. A larger batch travels alone.
+const (
+	maxEntryBytes    = 1 << 20
+	maxEntriesAtOnce = 2    // entries of ours in Raft's hands
+	maxCommitWaiting = 1024 // proposals that wait for an entry
+)
+
+// errNotLeader: this node does not lead; nothing was proposed.
+var errNotLeader = errors.New("not the leader")
+
+// A committer puts entries into Raft's log while this node leads. It is the
+// only place that touches a raft future. Batches that wait while earlier
+// entries are in flight leave together as one entry.
+type committer struct {
+	raft  *raft.Raft
+	clock *clusterClock
+	stats *metrics
+
+	mu       sync.Mutex
+	open     bool        // a term has begun: its first entry is in the log
+	paused   bool        // leadership is being handed over
+	waiting  []*proposal // oldest first
+	inFlight int         // entries given to Raft
+	changed  chan struct{}
+}
+
+// A proposal is one thing to put into the log, alone or with others.
+type proposal struct {
+	entry *fsmpb.Entry // of one batch, or of something that travels alone
+	size  int
+	done  chan proposed // receives once
+}
+
+type proposed struct {
+	outcome
+	batch int   // position of the batch in the entry
+	err   error // errNotLeader, ErrOutcomeUnknown (wrapped) or ErrOverloaded
+}
+
+func newCommitter(r *raft.Raft, c *clusterClock, m *metrics) *committer {
+	return &committer{raft: r, clock: c, stats: m, changed: make(chan struct{}, 1)}
+}
+
+// commit proposes e, an entry without a stamp, and returns what it did once it
+// is applied here. Errors: errNotLeader and ErrOverloaded, the entry is not in
+// the log and will not be; ErrOutcomeUnknown, wrapped: nobody knows.
+func (c *committer) commit(ctx context.Context, e *fsmpb.Entry) (proposed, error) {
+	p := &proposal{entry: e, size: proto.Size(e), done: make(chan proposed, 1)}
+	if err := c.enqueue(p); err != nil {
+		return proposed{}, err
+	}
+	select {
+	case res := <-p.done:
+		return res, res.err
+	case <-ctx.Done():
+		return proposed{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+	}
+}
+
+func (c *committer) enqueue(p *proposal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.open || c.paused {
+		return errNotLeader
+	}
+	if len(c.waiting) >= maxCommitWaiting {
+		return ErrOverloaded
+	}
+	c.waiting = append(c.waiting, p)
+	c.sendLocked()
+	return nil
+}
+
+// first proposes the entry that begins a term, past those who wait.
+func (c *committer) first(e *fsmpb.Entry) proposed {
+	p := &proposal{entry: e, done: make(chan proposed, 1)}
+	c.mu.Lock()
+	c.inFlight++
+	c.mu.Unlock()
+	c.send([]*proposal{p})
+	return <-p.done
+}
+
+// start admits proposals; stop refuses those that wait and all that come.
+func (c *committer) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open, c.paused = true, false
+}
+
+func (c *committer) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = false
+	for _, p := range c.waiting {
+		p.done <- proposed{err: errNotLeader}
+	}
+	c.waiting = nil
+}
+
+// pause holds proposals off, for a hand-over, and returns when none is in
+// Raft's hands. resume ends it.
+func (c *committer) pause(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		c.paused = true
+		idle := c.inFlight == 0 && len(c.waiting) == 0
+		c.mu.Unlock()
+		if idle {
+			return nil
+		}
+		select {
+		case <-c.changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (c *committer) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = false
+	c.sendLocked()
+}
+
+// queued returns how many proposals wait for an entry.
+func (c *committer) queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting)
+}
+
+// sendLocked gives Raft as many entries as may be in flight. c.mu is held.
+func (c *committer) sendLocked() {
+	for c.inFlight < maxEntriesAtOnce && len(c.waiting) > 0 {
+		n := c.fit()
+		group := c.waiting[:n:n]
+		if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
+			c.waiting = nil
+		}
+		c.inFlight++
+		go c.send(group)
+	}
+}
+
+// fit returns how many of the waiting proposals go into the next entry: one
+// that travels alone, or batches while they fit.
+func (c *committer) fit() int {
+	size := 0
+	for i, p := range c.waiting {
+		size += p.size
+		if i > 0 && (size > maxEntryBytes || len(p.entry.Batches) == 0) {
+			return i
+		}
+		if len(p.entry.Batches) == 0 {
+			return 1
+		}
+	}
+	return len(c.waiting)
+}
+
+// send gives Raft one entry made of group and tells everybody in it the
+// outcome.
+func (c *committer) send(group []*proposal) {
+	e := merge(group)
+	e.Stamp, _ = c.clock.now()
+	res := c.apply(e)
+
+	c.mu.Lock()
+	c.inFlight--
+	c.sendLocked()
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	for i, p := range group {
+		res.batch = i
+		p.done <- res
+	}
+}
+
+// merge returns one entry with everything in group.
+func merge(group []*proposal) *fsmpb.Entry {
+	if len(group) == 1 {
+		return group[0].entry
+	}
+	e := new(fsmpb.Entry)
+	for _, p := range group {
+		e.Batches = append(e.Batches, p.entry.Batches...)
+	}
+	return e
+}
+
+// apply proposes e and waits until it is applied here.
+func (c *committer) apply(e *fsmpb.Entry) proposed {
+	data, err := fsm.Encode(e)
+	if err != nil {
+		return proposed{err: fmt.Errorf("%w: %w", errNotLeader, err)}
+	}
+	start := time.Now()
+	f := c.raft.Apply(data, 0)
+	switch err := f.Error(); {
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return proposed{err: errNotLeader}
+	case err != nil: // leadership lost, shutdown, a store error: it may yet be committed
+		return proposed{err: fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)}
+	}
+	res := f.Response().(outcome)
+	if res.err != nil {
+		return proposed{err: fmt.Errorf("%w: %w", ErrOutcomeUnknown, res.err)}
+	}
+	c.stats.committed(time.Since(start), len(data), e)
+	return proposed{outcome: res}
+}

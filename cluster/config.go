@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// Config says how one node runs. Name, DataDir and the addresses are required.
+type Config struct {
+	Name    string // display name, unique in the cluster; at most 64 bytes
+	DataDir string // created 0700; one process at a time
+
+	RaftAddr        string // host:port of Raft and node calls; port 0 picks one
+	GossipAddr      string // host:port of memberlist, TCP and UDP; port 0 picks one
+	AdvertiseRaft   string // what others are told; empty: the listener's
+	AdvertiseGossip string
+	AdvertiseHTTP   string
+
+	Join            []string // gossip addresses of other nodes
+	BootstrapExpect int      // voters that found a new cluster; 0: only join
+	Replica         bool     // never becomes a voter
+
+	GossipKey []byte      // 16, 24 or 32 bytes; nil: plain
+	TLS       *tls.Config // mutual TLS between nodes; nil: plain
+
+	Settings Settings
+	Binary   string // version of the build, for people
+
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+
+	// OnFatal is called once, from any goroutine, when the node must stop: it
+	// met something that it cannot apply, or its store failed. It must not
+	// call the node.
+	OnFatal func(error)
+
+	Tuning Tuning
+}
+
+// Settings shape the replicated state. Those of the node that leads are in
+// force.
+type Settings struct {
+	HistoryEvents  uint64        // changes that streams can resume over
+	HistoryBytes   uint64        // and their bytes
+	FloorRetention time.Duration // how long an emptied namespace's versions are remembered
+}
+
+// Tuning holds what has one right value in production. Zero fields take it.
+type Tuning struct {
+	Heartbeat, Election, Lease time.Duration // 2 × Lease ≤ Heartbeat ≤ Election
+	CommitTimeout              time.Duration
+
+	SnapshotThreshold uint64 // entries since the last snapshot that ask for one
+	SnapshotInterval  time.Duration
+	TrailingLogs      uint64 // entries kept behind a snapshot, for followers that lag
+
+	PromoteAfter time.Duration // how long a learner must have been level
+	MaxVersion   uint32        // newest protocol version that this node claims to speak
+
+	Wall   func() time.Time                                                     // the wall clock
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // of node connections
+	Accept func(nodeID string) bool                                             // whether to talk to a node
+}
+
+const maxNameBytes = 64
+
+func (c *Config) validate() error {
+	switch {
+	case c.Name == "" || len(c.Name) > maxNameBytes:
+		return fmt.Errorf("the node's name must have 1 to %d bytes", maxNameBytes)
+	case c.DataDir == "":
+		return errors.New("the data directory must be given")
+	case c.BootstrapExpect < 0:
+		return errors.New("the number of founding voters must not be negative")
+	case c.Replica && c.BootstrapExpect > 0:
+		return errors.New("a replica cannot found a cluster")
+	case c.Logger == nil || c.Metrics == nil || c.OnFatal == nil:
+		return errors.New("logger, metrics and the fatal hook must be given")
+	}
+	return c.Tuning.validate()
+}
+
+func (c *Config) setDefaults() {
+	d := fsm.DefaultSettings()
+	setDefault(&c.Settings.HistoryEvents, d.HistoryEvents)
+	setDefault(&c.Settings.HistoryBytes, d.HistoryBytes)
+	setDefault(&c.Settings.FloorRetention, time.Duration(d.FloorRetention)*time.Microsecond)
+	t := &c.Tuning
+	setDefault(&t.Heartbeat, 250*time.Millisecond)
+	setDefault(&t.Election, 250*time.Millisecond)
+	setDefault(&t.Lease, 125*time.Millisecond)
+	setDefault(&t.CommitTimeout, 50*time.Millisecond)
+	setDefault(&t.SnapshotThreshold, 8192)
+	setDefault(&t.SnapshotInterval, 30*time.Second)
+	setDefault(&t.TrailingLogs, 16384)
+	setDefault(&t.PromoteAfter, 2*time.Second)
+	setDefault(&t.MaxVersion, fsm.MaxVersion)
+	if t.Wall == nil {
+		t.Wall = time.Now
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	if zero := *new(T); *field == zero {
+		*field = value
+	}
+}
+
+// validate holds the timeouts to what makes the leader's lease end before
+// anybody else can be elected.
+func (t *Tuning) validate() error {
+	if 2*t.Lease > t.Heartbeat || t.Heartbeat > t.Election {
+		return fmt.Errorf("timeouts must hold 2 × lease (%v) ≤ heartbeat (%v) ≤ election (%v)", t.Lease, t.Heartbeat, t.Election)
+	}
+	return nil
+}
+
+func (s Settings) proto() *fsmpb.Settings {
+	return &fsmpb.Settings{
+		HistoryEvents:  s.HistoryEvents,
+		HistoryBytes:   s.HistoryBytes,
+		FloorRetention: s.FloorRetention.Microseconds(),
+	}
+}

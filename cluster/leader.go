@@ -1,0 +1,246 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// A leadTerm is a term that this node leads, once its first entry is applied.
+type leadTerm struct {
+	number  uint64
+	first   uint64 // index of its first entry of ours
+	applied signal // after every batch of entries
+}
+
+// A signal wakes one goroutine; signals that come together are one.
+type signal chan struct{}
+
+func (s signal) signal() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// leadership drains Raft's notifications, which block Raft while unread, and
+// keeps the newest and their number.
+type leadership struct {
+	notify  chan bool
+	changed signal
+
+	mu      sync.Mutex
+	leading bool
+	turns   int
+}
+
+func newLeadership() *leadership {
+	return &leadership{notify: make(chan bool, 16), changed: make(signal, 1)}
+}
+
+func (l *leadership) drain(ctx context.Context) {
+	for {
+		select {
+		case leading := <-l.notify:
+			l.mu.Lock()
+			l.leading, l.turns = leading, l.turns+1
+			l.mu.Unlock()
+			l.changed.signal()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *leadership) get() (leading bool, turns int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leading, l.turns
+}
+
+// runLeadership leads whenever Raft says so. Everything that a leader does
+// lives in lead, under a context that ends with the leadership.
+func (n *Node) runLeadership(ctx context.Context) {
+	var wg sync.WaitGroup
+	end, turn := func() {}, 0
+	for {
+		if leading, turns := n.leadership.get(); turns != turn {
+			turn = turns
+			end()
+			wg.Wait()
+			if leading {
+				var term context.Context
+				term, end = context.WithCancel(ctx)
+				wg.Go(func() { n.lead(term) })
+			}
+		}
+		select {
+		case <-n.leadership.changed:
+		case <-ctx.Done():
+			end()
+			wg.Wait()
+			return
+		}
+	}
+}
+
+// lead is one leadership of this node: it agrees on the time, puts its first
+// entry into the log, and then admits writes, confirms reads, ends what is due
+// and looks after the members, until ctx ends.
+func (n *Node) lead(ctx context.Context) {
+	base, err := n.agreeOnTime(ctx)
+	if err != nil {
+		return
+	}
+	n.clock.lead(base)
+	defer n.clock.follow()
+	t := n.beginTerm(ctx)
+	if t == nil {
+		return
+	}
+	n.term.Store(t)
+	defer n.term.Store(nil)
+	n.committer.start()
+	defer n.committer.stop()
+	n.cfg.Logger.Info("leading", "term", t.number)
+	defer n.cfg.Logger.Info("no longer leading", "term", t.number)
+
+	var duties sync.WaitGroup
+	duties.Go(func() { n.driveExpiry(ctx, t) })
+	duties.Go(func() { n.correctOffset(ctx) })
+	duties.Go(func() { n.reconcile(ctx) })
+	<-ctx.Done()
+	duties.Wait()
+}
+
+// beginTerm puts the first entry of the term into the log; nil if ctx ends
+// before it is applied. Its term is taken from the entry itself: by the time
+// Raft is asked, it may be in another.
+func (n *Node) beginTerm(ctx context.Context) *leadTerm {
+	for ctx.Err() == nil {
+		res := n.committer.first(&fsmpb.Entry{LeaderStart: n.leaderStart()})
+		if res.err == nil {
+			return &leadTerm{number: res.term, first: res.index, applied: make(signal, 1)}
+		}
+		sleep(ctx, firstPause)
+	}
+	return nil
+}
+
+func (n *Node) leaderStart() *fsmpb.LeaderStart {
+	return &fsmpb.LeaderStart{
+		WallOffset: n.clock.wallOffset().Microseconds(),
+		Settings:   n.cfg.Settings.proto(),
+	}
+}
+
+// agreeOnTime returns the cluster time to go on from. A live estimate of this
+// node's own is good. Without one a majority of voters is asked: the greatest
+// live estimate counts, and if all have restarted, the smallest wall clock, so
+// that one clock that is ahead can end nothing early.
+func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
+	if now, live := n.clock.now(); live {
+		return now, nil
+	}
+	for ctx.Err() == nil {
+		if base, ok := n.askTime(ctx); ok {
+			return base, nil
+		}
+		sleep(ctx, maxPause)
+	}
+	return 0, context.Cause(ctx)
+}
+
+func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
+	voters := n.voters()
+	answers := n.askAll(ctx, voters, &clusterpb.Request{Clock: &clusterpb.Clock{}})
+	var live, wall []int64
+	for _, a := range append(answers, n.answerClock()) {
+		wall = append(wall, a.Wall)
+		if a.Live {
+			live = append(live, a.Estimate)
+		}
+	}
+	if len(wall) <= len(voters)/2 {
+		return 0, false
+	}
+	if len(live) > 0 {
+		return slices.Max(live), true
+	}
+	return slices.Min(wall), true
+}
+
+// wallTolerance is how far the instants shown to users may be from the
+// leader's wall clock before the offset is corrected.
+const wallTolerance = 500 * time.Millisecond
+
+// correctOffset keeps shown instants close to the leader's wall clock.
+func (n *Node) correctOffset(ctx context.Context) {
+	for {
+		sleep(ctx, time.Second)
+		if ctx.Err() != nil {
+			return
+		}
+		if d := n.clock.wallOffset() - n.state.WallOffset(); d.Abs() >= wallTolerance {
+			n.cfg.Logger.Warn("wall clock moved against cluster time", "by", d)
+			_, _ = n.committer.commit(ctx, &fsmpb.Entry{LeaderStart: n.leaderStart()}) // looked at again in a second
+		}
+	}
+}
+
+// voters returns the servers that may vote in the latest configuration.
+func (n *Node) voters() []raft.Server {
+	var voters []raft.Server
+	for _, s := range n.servers() {
+		if s.Suffrage == raft.Voter {
+			voters = append(voters, s)
+		}
+	}
+	return voters
+}
+
+// servers returns all servers of the latest configuration.
+func (n *Node) servers() []raft.Server {
+	f := n.raft.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	return f.Configuration().Servers
+}
+
+// askTimeout bounds a question to other nodes that a leader can do without.
+const askTimeout = 500 * time.Millisecond
+
+// askAll asks every server but this node and returns the answers that came in
+// time.
+func (n *Node) askAll(ctx context.Context, servers []raft.Server, req *clusterpb.Request) []*clusterpb.Response {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var (
+		mu      sync.Mutex
+		answers []*clusterpb.Response
+		wg      sync.WaitGroup
+	)
+	for _, s := range servers {
+		if string(s.ID) == n.id.nodeID() {
+			continue
+		}
+		wg.Go(func() {
+			resp, err := n.transport.call(ctx, string(s.Address), req)
+			if err != nil || resp.Code != clusterpb.Response_OK {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answers = append(answers, resp)
+		})
+	}
+	wg.Wait()
+	return answers
+}

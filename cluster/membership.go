@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm"
+)
+
+// membershipInterval is how often a node that belongs to no cluster tries
+// again when gossip tells nothing new.
+const membershipInterval = 500 * time.Millisecond
+
+// gossipMeta is what this node tells all others. It is a hint; Raft's
+// configuration is the truth.
+func (n *Node) gossipMeta() *clusterpb.GossipMeta {
+	return &clusterpb.GossipMeta{
+		ClusterId: n.id.clusterID(), NodeId: n.id.nodeID(), Name: n.cfg.Name,
+		Http: n.cfg.AdvertiseHTTP, Raft: n.transport.advertised(),
+		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
+		Replica: n.cfg.Replica, Expect: uint32(n.cfg.BootstrapExpect),
+	}
+}
+
+// runMembership brings a node that belongs to no cluster into one: an existing
+// one if gossip shows it, else one that it founds with others that promised.
+func (n *Node) runMembership(ctx context.Context) {
+	said := ""
+	for ctx.Err() == nil {
+		changed := n.gossip.changed()
+		done, why := n.becomeMember(ctx)
+		if done {
+			n.proposer.prepare()
+			return
+		}
+		if why != said {
+			n.cfg.Logger.Info("not a member of a cluster yet", "why", why)
+			said = why
+		}
+		select {
+		case <-changed:
+		case <-time.After(membershipInterval):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// becomeMember makes one attempt and says why it did not succeed.
+func (n *Node) becomeMember(ctx context.Context) (done bool, why string) {
+	if len(n.id.clusterID()) > 0 {
+		return n.finishFounding()
+	}
+	var candidates []*clusterpb.GossipMeta
+	for _, m := range n.gossip.members() {
+		if len(m.ClusterId) > 0 {
+			if done, why = n.join(ctx, m); done {
+				return done, why
+			}
+		} else if !m.Replica && int(m.Expect) == n.cfg.BootstrapExpect {
+			candidates = append(candidates, m)
+		}
+	}
+	switch expect := n.cfg.BootstrapExpect; {
+	case why != "":
+		return false, why
+	case expect == 0:
+		return false, "no member of a cluster is in sight"
+	case len(n.id.promised()) > 0:
+		return n.found(ctx, n.id.promised())
+	case len(candidates) != expect:
+		return false, fmt.Sprintf("%d nodes are in sight that expect %d to found a cluster", len(candidates), expect)
+	default:
+		return n.found(ctx, foundersOf(candidates))
+	}
+}
+
+func foundersOf(candidates []*clusterpb.GossipMeta) []founder {
+	set := make([]founder, len(candidates))
+	for i, m := range candidates {
+		set[i] = founder{NodeID: m.NodeId, Raft: m.Raft}
+	}
+	slices.SortFunc(set, func(a, b founder) int { return strings.Compare(a.NodeID, b.NodeID) })
+	return set
+}
+
+// found founds a cluster of exactly these nodes if all of them, this one
+// included, have durably promised to found no other.
+func (n *Node) found(ctx context.Context, set []founder) (done bool, why string) {
+	if ok, err := n.id.promise(set); err != nil || !ok {
+		return false, fmt.Sprintf("this node has promised to found another cluster (%v)", err)
+	}
+	req := &clusterpb.Request{Promise: &clusterpb.Promise{}}
+	for _, f := range set {
+		req.Promise.Founders = append(req.Promise.Founders, &clusterpb.Founder{NodeId: f.NodeID, Raft: f.Raft})
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	for _, f := range set {
+		if f.NodeID == n.id.nodeID() {
+			continue
+		}
+		resp, err := n.transport.call(ctx, f.Raft, req)
+		if err == nil {
+			err = errorOf(resp)
+		}
+		if err != nil {
+			return false, fmt.Sprintf("founder %s: %v", f.Raft, err)
+		}
+	}
+	if err := n.id.setClusterID(clusterIDOf(set)); err != nil {
+		return false, err.Error()
+	}
+	return n.finishFounding()
+}
+
+// clusterIDOf gives every founder the same id without another round.
+func clusterIDOf(set []founder) []byte {
+	h := sha256.New()
+	for _, f := range set {
+		fmt.Fprintf(h, "%s\n", f.NodeID)
+	}
+	return h.Sum(nil)[:16]
+}
+
+// finishFounding gives Raft its first configuration if this node founded its
+// cluster and has not come to that yet. All founders give it the same.
+func (n *Node) finishFounding() (done bool, why string) {
+	set := n.id.promised()
+	n.gossip.update()
+	if !bytes.Equal(n.id.clusterID(), clusterIDOf(set)) || n.raft.LastIndex() > 0 {
+		return true, ""
+	}
+	var c raft.Configuration
+	for _, f := range set {
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(f.NodeID), Address: raft.ServerAddress(f.Raft)})
+	}
+	err := n.raft.BootstrapCluster(c).Error()
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		return false, err.Error()
+	}
+	n.cfg.Logger.Info("cluster founded", "cluster", fmt.Sprintf("%x", n.id.clusterID()), "voters", len(set))
+	return true, ""
+}
+
+// promise answers another founder's question.
+func (n *Node) promise(founders []*clusterpb.Founder) error {
+	set := make([]founder, len(founders))
+	for i, f := range founders {
+		set[i] = founder{NodeID: f.NodeId, Raft: f.Raft}
+	}
+	switch ok, err := n.mayPromise(set); {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("%w: it has promised to found another cluster", ErrRefused)
+	}
+	return nil
+}
+
+func (n *Node) mayPromise(set []founder) (bool, error) {
+	if slices.Equal(set, n.id.promised()) {
+		return true, nil
+	}
+	inside := slices.ContainsFunc(set, func(f founder) bool { return f.NodeID == n.id.nodeID() })
+	if !inside || len(n.id.clusterID()) > 0 || len(set) != n.cfg.BootstrapExpect {
+		return false, nil
+	}
+	return n.id.promise(set)
+}
+
+// join asks a member to have this node admitted.
+func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, why string) {
+	ctx, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
+	defer cancel()
+	resp, err := n.transport.call(ctx, m.Raft, &clusterpb.Request{Join: &clusterpb.Join{
+		NodeId: n.id.nodeID(), Name: n.cfg.Name, Raft: n.transport.advertised(), Replica: n.cfg.Replica,
+		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
+	}})
+	if err == nil {
+		err = errorOf(resp)
+	}
+	if err != nil {
+		return false, fmt.Sprintf("%s did not admit it: %v", m.Name, err)
+	}
+	if err := n.id.setClusterID(resp.ClusterId); err != nil {
+		return false, err.Error()
+	}
+	n.gossip.update()
+	n.cfg.Logger.Info("joined", "cluster", fmt.Sprintf("%x", resp.ClusterId))
+	return true, ""
+}
+
+// admit adds a node that belongs to no cluster as a learner, or asks the
+// leader to.
+func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Response, error) {
+	if n.term.Load() == nil {
+		return n.askLeader(ctx, &clusterpb.Request{Join: j})
+	}
+	if err := n.mayJoin(j); err != nil {
+		return nil, err
+	}
+	resp := &clusterpb.Response{ClusterId: n.id.clusterID()}
+	if n.hasServer(j.NodeId) {
+		return resp, nil
+	}
+	n.cfg.Logger.Info("admitting", "node", j.NodeId, "name", j.Name, "raft", j.Raft)
+	return resp, n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
+}
+
+// mayJoin says why a node cannot be admitted. Raft would refuse a second
+// server at one address too, with less to go by.
+func (n *Node) mayJoin(j *clusterpb.Join) error {
+	if v := n.state.Version(); v < j.MinVersion || v > j.MaxVersion {
+		return fmt.Errorf("%w: the cluster speaks protocol version %d and the node %d to %d", ErrRefused, v, j.MinVersion, j.MaxVersion)
+	}
+	names := n.names()
+	for _, s := range n.servers() {
+		if string(s.ID) == j.NodeId {
+			continue
+		}
+		if name := names[string(s.ID)]; name == j.Name || string(s.Address) == j.Raft {
+			return fmt.Errorf("%w: %q at %s is a member already, with the id %s; if that node is gone for good, remove it first (stateraft cluster remove %s)",
+				ErrRefused, name, s.Address, s.ID, s.ID)
+		}
+	}
+	return nil
+}
+
+// names returns the display names of nodes, by id: those that gossip shows,
+// and, also for nodes that are away, those that the state knows.
+func (n *Node) names() map[string]string {
+	names := make(map[string]string)
+	for _, m := range n.gossip.members() {
+		names[m.NodeId] = m.Name
+	}
+	for _, node := range n.state.Nodes() {
+		names[node.Id] = node.Name
+	}
+	return names
+}
+
+func (n *Node) hasServer(id string) bool {
+	return slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return string(s.ID) == id })
+}
+
+// changed turns the outcome of a change of the configuration into our errors.
+func (n *Node) changed(f raft.IndexFuture) error {
+	switch err := f.Error(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		return errNotLeader
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown):
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+}
+
+// askLeader passes a request on to the leader.
+func (n *Node) askLeader(ctx context.Context, req *clusterpb.Request) (*clusterpb.Response, error) {
+	to := n.leaders.current()
+	if to.id == "" || to.id == n.id.nodeID() {
+		return nil, errNotLeader
+	}
+	resp, err := n.transport.call(ctx, to.addr, req)
+	if err != nil {
+		return nil, err
+	}
+	return resp, errorOf(resp)
+}

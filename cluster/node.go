@@ -1,0 +1,310 @@
+// Package cluster runs one node of a Stateraft cluster: Raft and its log,
+// the way of writes to the leader, reads that are linearizable on any node,
+// membership, and cluster time. It knows nothing of HTTP.
+//
+// A write enters at [Node.Propose]: the proposer batches it, the batch travels
+// to the leader (rpc.go), the leader's committer puts it into the log, and the
+// state machine (package fsm) executes it once, on every node. A read asks
+// [Node.ReadIndex] first and then the local [Node.State].
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// Node is one node. Its methods may be called by any number of goroutines.
+type Node struct {
+	cfg   Config
+	id    *identity
+	state *fsm.State
+
+	fsm        *raftFSM
+	clock      *clusterClock
+	transport  *transport
+	rafts      *raftTransport
+	store      *raftboltdb.BoltStore
+	raft       *raft.Raft
+	gossip     *gossip
+	committer  *committer
+	proposer   *proposer
+	reads      *reader
+	leaders    *leaders
+	leadership *leadership
+	metrics    *metrics
+
+	logEnd    uint64                   // last index of the log when the process started
+	term      atomic.Pointer[leadTerm] // not nil: this node leads and may answer for it
+	draining  atomic.Bool
+	fatalOnce sync.Once
+	started   chan struct{} // closed when all parts are there
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	wg        sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts a node. It returns once the node listens; whether it has a
+// leader and may serve, [Node.Ready] tells.
+func Open(cfg Config) (*Node, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	id, err := openIdentity(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{})}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	n.state.Speak(cfg.Tuning.MaxVersion)
+	n.clock = newClock(cfg.Tuning.Wall)
+	n.leadership = newLeadership()
+	n.goLoop(n.leadership.drain)
+	n.metrics = newMetrics(cfg.Metrics, n)
+	n.fsm = &raftFSM{state: n.state, onApply: n.onApply, fatal: n.fatal, logger: cfg.Logger}
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	close(n.started)
+	n.goLoop(n.runLeadership)
+	n.goLoop(n.runMembership)
+	return n, nil
+}
+
+func (n *Node) open() error {
+	if v := n.id.preparedVersion(); v > n.cfg.Tuning.MaxVersion {
+		return &fsm.VersionError{What: "the cluster", Need: v, Min: fsm.MinVersion, Max: n.cfg.Tuning.MaxVersion}
+	}
+	if err := n.id.setName(n.cfg.Name); err != nil {
+		return err
+	}
+	if err := n.openTransport(); err != nil {
+		return err
+	}
+	if err := n.openRaft(); err != nil {
+		return err
+	}
+	n.committer = newCommitter(n.raft, n.clock, n.metrics)
+	n.leaders = newLeaders(n.raft)
+	n.reads = newReader(n.ctx, n.readIndex, &n.fsm.applied)
+	n.proposer = &proposer{
+		deliver: n.deliver, open: n.openSession, stats: n.metrics, ctx: n.ctx,
+		inFlight: make(map[uint64]*flight),
+	}
+	return n.openGossip()
+}
+
+func (n *Node) openTransport() (err error) {
+	n.transport, err = newTransport(transportConfig{
+		listenAddr: n.cfg.RaftAddr,
+		advertise:  n.cfg.AdvertiseRaft,
+		tls:        n.cfg.TLS,
+		hello: func() *clusterpb.Hello {
+			return &clusterpb.Hello{ClusterId: n.id.clusterID(), NodeId: n.id.nodeID()}
+		},
+		handle: n.handle,
+		logger: n.cfg.Logger,
+		dial:   n.cfg.Tuning.Dial,
+		accept: n.cfg.Tuning.Accept,
+	})
+	return err
+}
+
+func (n *Node) openRaft() (err error) {
+	path := filepath.Join(n.cfg.DataDir, "raft.db")
+	if _, err := os.Stat(path); len(n.id.clusterID()) > 0 && err != nil {
+		return fmt.Errorf("the node belongs to a cluster and its log is gone (%w): remove the node from the cluster, empty the data directory and let it join anew", err)
+	}
+	n.store, err = raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout: time.Second,
+			// With the freelist on disk an append after a burst writes it
+			// whole, megabytes; without, it is rebuilt when the file is opened.
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("open the raft log: %w", err)
+	}
+	logs, err := raft.NewLogCache(512, n.store)
+	if err != nil {
+		return err
+	}
+	logger := newRaftLogger(n.cfg.Logger)
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, 3, logger.Named("snapshot"))
+	if err != nil {
+		return fmt.Errorf("open the snapshots: %w", err)
+	}
+	if n.logEnd, err = n.store.LastIndex(); err != nil {
+		return fmt.Errorf("read the raft log: %w", err)
+	}
+	n.rafts = n.transport.raftTransport()
+	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, logs, n.store, snapshots, n.rafts)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	return nil
+}
+
+// raftConfig sets every field, so that a new default of the library changes
+// nothing by itself.
+func (n *Node) raftConfig() *raft.Config {
+	t := n.cfg.Tuning
+	return &raft.Config{
+		ProtocolVersion:    raft.ProtocolVersionMax,
+		HeartbeatTimeout:   t.Heartbeat,
+		ElectionTimeout:    t.Election,
+		LeaderLeaseTimeout: t.Lease,
+		CommitTimeout:      t.CommitTimeout,
+		MaxAppendEntries:   64,
+		BatchApplyCh:       false, // entries are batched already, and ErrEnqueueTimeout stays unambiguous
+		ShutdownOnRemove:   false, // a removed node says so until the operator stops it
+		TrailingLogs:       t.TrailingLogs,
+		SnapshotInterval:   t.SnapshotInterval,
+		SnapshotThreshold:  t.SnapshotThreshold,
+		LocalID:            raft.ServerID(n.id.nodeID()),
+		Logger:             newRaftLogger(n.cfg.Logger),
+		NotifyCh:           n.leadership.notify,
+	}
+}
+
+func (n *Node) openGossip() (err error) {
+	n.gossip, err = startGossip(gossipConfig{
+		nodeID:    n.id.nodeID(),
+		bind:      n.cfg.GossipAddr,
+		advertise: n.cfg.AdvertiseGossip,
+		key:       n.cfg.GossipKey,
+		join:      n.cfg.Join,
+		meta:      n.gossipMeta,
+		logger:    n.cfg.Logger,
+	})
+	return err
+}
+
+func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
+
+// onApply is called by Raft's FSM goroutine after every batch of entries.
+func (n *Node) onApply(index uint64) {
+	n.clock.observe(n.state.Clock(), index > n.logEnd)
+	t := n.term.Load()
+	if t == nil {
+		return
+	}
+	t.applied.signal()
+	if n.raft.LastIndex() == index {
+		n.transport.noteCommit(index, t.number) // no entry is on its way to carry the commit index
+	}
+}
+
+// fatal ends the node's service for good, once.
+func (n *Node) fatal(err error) {
+	n.fatalOnce.Do(func() {
+		n.cfg.Logger.Error("the node must stop", "err", err)
+		n.cancel(err)
+		go n.cfg.OnFatal(err)
+	})
+}
+
+// Propose has cmd executed, once, and returns the state machine's answer; a
+// command that is refused has an answer too. ctx should have a deadline.
+//
+// Errors: [ErrNoLeader], [ErrOverloaded], [ErrTooLarge] and [ErrClosed]: cmd
+// did not happen and will not. [ErrOutcomeUnknown]: it may have or may yet.
+func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
+	return n.proposer.propose(ctx, cmd)
+}
+
+// ReadIndex returns once the local state covers every write that was
+// acknowledged, anywhere, before the call. ErrNoLeader if ctx ends first.
+func (n *Node) ReadIndex(ctx context.Context) error { return n.reads.read(ctx) }
+
+// WaitRevision returns once the local state has reached revision. Errors:
+// [ErrBehind] if ctx ends first, [ErrRevisionUnknown] if the cluster itself
+// has not reached it.
+func (n *Node) WaitRevision(ctx context.Context, revision uint64) error {
+	if n.fsm.revision.get() >= revision {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n.wg.Go(func() {
+		if n.ReadIndex(ctx) == nil && n.fsm.revision.get() < revision {
+			cancel(ErrRevisionUnknown)
+		}
+	})
+	err := n.fsm.revision.wait(ctx, revision)
+	if err != nil && !errors.Is(err, ErrRevisionUnknown) {
+		return ErrBehind
+	}
+	return err
+}
+
+// State is the local state; to be read only.
+func (n *Node) State() *fsm.State { return n.state }
+
+// Name is the node's display name.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// ID is the node's Raft id.
+func (n *Node) ID() string { return n.id.nodeID() }
+
+// Leading reports whether this node leads and admits writes.
+func (n *Node) Leading() bool { return n.term.Load() != nil }
+
+// RaftAddr is where others reach this node's Raft and node calls.
+func (n *Node) RaftAddr() string { return n.transport.advertised() }
+
+// GossipAddr is where others reach this node's gossip.
+func (n *Node) GossipAddr() string { return n.gossip.addr() }
+
+// Close stops the node at once; [Node.Drain] first makes that graceful. It is
+// idempotent.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+// close takes the parts down in the order that lets each finish: who proposes,
+// who leads, who is seen by others, then Raft, and only then what it stands on.
+func (n *Node) close() error {
+	n.cancel(ErrClosed)
+	var errs []error
+	if n.proposer != nil {
+		n.proposer.close()
+	}
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.leave(time.Second), n.gossip.close())
+	}
+	if n.raft != nil {
+		errs = append(errs, n.raft.Shutdown().Error())
+	}
+	if n.leaders != nil {
+		n.leaders.close()
+	}
+	if n.transport != nil {
+		errs = append(errs, n.transport.close())
+	}
+	n.wg.Wait()
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(append(errs, n.id.close())...)
+}

@@ -1,0 +1,330 @@
+package cluster
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// Limits of one node's way into the log.
+const (
+	maxBatchCommands  = 512
+	maxBatchBytes     = 1 << 20
+	maxBatchesAtOnce  = 2        // sent and not yet answered
+	maxCommandBytes   = 10 << 20 // fits a frame of a node call with room to spare
+	maxWaiting        = 8192     // commands that wait for a batch
+	maxWaitingBytes   = 64 << 20
+	reservedForDelete = 2 // deletes are admitted up to so many times the limits
+)
+
+// A proposer takes this node's writes to the leader, wherever that is, each
+// exactly once. Commands that wait while earlier batches are unanswered leave
+// together as one batch of the node's session. A batch never changes once it
+// may have left, and is sent again, to whoever leads by then, until the state
+// machine has answered it; so a leader's death costs the caller time and
+// nothing else.
+type proposer struct {
+	deliver func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) // one attempt; errNotLeader: nothing was proposed
+	open    func(context.Context) (uint64, error)                           // opens a session; blocks until it is
+	stats   *metrics
+	ctx     context.Context // ends when the node closes
+
+	mu       sync.Mutex
+	waiting  list.List // of *call, oldest first
+	bytes    int       // of the waiting commands
+	inFlight map[uint64]*flight
+	session  uint64 // 0: none; the next batch opens one
+	sequence uint64 // of the last batch
+	opening  bool
+	wg       sync.WaitGroup
+}
+
+// A call is one command with somebody who waits for its answer.
+type call struct {
+	command *fsmpb.Command
+	size    int
+	queued  *list.Element // nil: it is part of a batch
+	givenUp bool          // nobody waits any more
+	done    chan answer   // receives once
+}
+
+type answer struct {
+	answer *fsmpb.Answer
+	err    error
+}
+
+// A flight is a batch on its way.
+type flight struct {
+	batch *fsmpb.Batch
+	calls []*call
+}
+
+// propose returns the state machine's answer to cmd. Errors as [Node.Propose].
+func (p *proposer) propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
+	c := &call{command: cmd, size: proto.Size(cmd), done: make(chan answer, 1)}
+	if err := p.enqueue(c); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-c.done:
+		return a.answer, a.err
+	case <-ctx.Done():
+		return p.giveUp(c)
+	}
+}
+
+func (p *proposer) enqueue(c *call) error {
+	if c.size > maxCommandBytes {
+		return ErrTooLarge
+	}
+	limit := 1
+	if onlyDeletes(c.command) {
+		limit = reservedForDelete
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if p.waiting.Len() >= limit*maxWaiting || p.bytes+c.size > limit*maxWaitingBytes {
+		return ErrOverloaded
+	}
+	c.queued = p.waiting.PushBack(c)
+	p.bytes += c.size
+	p.sendLocked()
+	return nil
+}
+
+func onlyDeletes(c *fsmpb.Command) bool {
+	for _, op := range c.Ops {
+		if op.Kind != fsmpb.Op_DELETE {
+			return false
+		}
+	}
+	return true
+}
+
+// giveUp ends a call whose deadline has passed: what still waits did not
+// happen, what is under way nobody knows.
+func (p *proposer) giveUp(c *call) (*fsmpb.Answer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.queued != nil {
+		p.takeLocked(c)
+		return nil, ErrNoLeader
+	}
+	select {
+	case a := <-c.done:
+		return a.answer, a.err
+	default:
+		c.givenUp = true
+		return nil, ErrOutcomeUnknown
+	}
+}
+
+func (p *proposer) takeLocked(c *call) {
+	p.waiting.Remove(c.queued)
+	p.bytes -= c.size
+	c.queued = nil
+}
+
+// sendLocked sends as many batches as may be under way. p.mu is held.
+func (p *proposer) sendLocked() {
+	for p.waiting.Len() > 0 && len(p.inFlight) < maxBatchesAtOnce && p.inWindowLocked() && p.ctx.Err() == nil {
+		if p.session == 0 {
+			p.openLocked()
+			return
+		}
+		f := p.nextLocked()
+		p.wg.Go(func() { p.fly(f) })
+	}
+}
+
+// inWindowLocked reports whether the session has room for one more sequence.
+func (p *proposer) inWindowLocked() bool {
+	for seq := range p.inFlight {
+		if p.sequence+1 >= seq+fsm.Window {
+			return false
+		}
+	}
+	return true
+}
+
+// prepare opens the session before the first write needs it, which also tells
+// the cluster of this node.
+func (p *proposer) prepare() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == 0 && p.ctx.Err() == nil {
+		p.openLocked()
+	}
+}
+
+// openLocked opens a session in the background, unless that is going on.
+func (p *proposer) openLocked() {
+	if p.opening || len(p.inFlight) > 0 { // batches of the session before end first
+		return
+	}
+	p.opening = true
+	p.wg.Go(func() {
+		number, err := p.open(p.ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.opening = false
+		if err == nil {
+			p.session, p.sequence = number, 0
+			p.sendLocked()
+		}
+	})
+}
+
+// nextLocked makes a batch of what waits and counts it as under way.
+func (p *proposer) nextLocked() *flight {
+	p.sequence++
+	f := &flight{batch: &fsmpb.Batch{Session: p.session, Sequence: p.sequence, Low: p.sequence}}
+	for seq := range p.inFlight {
+		f.batch.Low = min(f.batch.Low, seq)
+	}
+	size := 0
+	for p.waiting.Len() > 0 && len(f.calls) < maxBatchCommands {
+		c := p.waiting.Front().Value.(*call)
+		if size += c.size; size > maxBatchBytes && len(f.calls) > 0 {
+			break
+		}
+		p.takeLocked(c)
+		f.calls = append(f.calls, c)
+		f.batch.Commands = append(f.batch.Commands, c.command)
+	}
+	p.inFlight[p.sequence] = f
+	p.stats.batch(len(f.calls))
+	return f
+}
+
+// Pauses between attempts to deliver a batch.
+const (
+	firstPause = 2 * time.Millisecond
+	maxPause   = 50 * time.Millisecond
+)
+
+// fly delivers f until the state machine has settled it.
+func (p *proposer) fly(f *flight) {
+	certain := true // no attempt so far can have had an effect
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		a, err := p.deliver(p.ctx, f.batch)
+		switch {
+		case err == nil && a.Refusal == fsmpb.BatchAnswer_NONE && len(a.Answers) == len(f.calls):
+			p.settle(f, a.Answers)
+			return
+		case err == nil:
+			p.refused(f, certain)
+			return
+		case p.ctx.Err() != nil:
+			p.fail(f, ErrOutcomeUnknown)
+			return
+		case isCertain(err) && certain:
+			p.putBack(f, pause)
+			return
+		case !isCertain(err):
+			certain = false
+		}
+		sleep(p.ctx, pause)
+	}
+}
+
+// isCertain reports whether err says that nothing was proposed.
+func isCertain(err error) bool {
+	return errors.Is(err, errNotLeader) || errors.Is(err, errNotSent) || errors.Is(err, ErrOverloaded)
+}
+
+// settle hands the answers out.
+func (p *proposer) settle(f *flight, answers []*fsmpb.Answer) {
+	p.land(f)
+	for i, c := range f.calls {
+		c.done <- answer{answer: answers[i]}
+	}
+}
+
+// refused ends a batch whose session or sequence the state machine does not
+// know: the session is over. If no earlier attempt can have had an effect, the
+// commands did not happen and go into a batch of the next session.
+func (p *proposer) refused(f *flight, certain bool) {
+	p.mu.Lock()
+	if p.session == f.batch.Session {
+		p.session = 0
+	}
+	p.mu.Unlock()
+	if certain {
+		p.putBack(f, firstPause)
+		return
+	}
+	p.fail(f, ErrOutcomeUnknown)
+}
+
+func (p *proposer) fail(f *flight, err error) {
+	p.land(f)
+	for _, c := range f.calls {
+		c.done <- answer{err: err}
+	}
+}
+
+// putBack dissolves a batch that never left: its calls wait again, in front,
+// and can be given up with a certain outcome.
+func (p *proposer) putBack(f *flight, pause time.Duration) {
+	p.mu.Lock()
+	for i := len(f.calls) - 1; i >= 0; i-- {
+		if c := f.calls[i]; !c.givenUp {
+			c.queued = p.waiting.PushFront(c)
+			p.bytes += c.size
+		}
+	}
+	if p.sequence == f.batch.Sequence && p.session == f.batch.Session {
+		p.sequence--
+	}
+	p.mu.Unlock()
+	sleep(p.ctx, pause) // before the next batch may leave
+	p.land(f)
+}
+
+// land counts f as no longer under way and sends what waits.
+func (p *proposer) land(f *flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.inFlight, f.batch.Sequence)
+	p.sendLocked()
+}
+
+// depth returns how many commands wait and how many batches are under way.
+func (p *proposer) depth() (waiting, inFlight int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting.Len(), len(p.inFlight)
+}
+
+// close ends what waits. The proposer's ctx has ended.
+func (p *proposer) close() {
+	p.wg.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.waiting.Len() > 0 {
+		c := p.waiting.Front().Value.(*call)
+		p.takeLocked(c)
+		c.done <- answer{err: ErrClosed}
+	}
+}
+
+// sleep waits for d or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+const (
+	reconcileInterval = 250 * time.Millisecond
+
+	// promoteLag is how many entries a learner may be behind to count as level.
+	promoteLag = 100
+)
+
+// reconcile brings the configuration, one change a round, to what the members
+// ask for: a learner that has been level for a while becomes a voter, a member
+// that moved gets its new address, and the protocol version rises when all
+// support it. It never removes a member: only the operator does, because
+// automatic removal can take a quorum away.
+func (n *Node) reconcile(ctx context.Context) {
+	ticker := time.NewTicker(reconcileInterval)
+	defer ticker.Stop()
+	levelSince := make(map[raft.ServerID]time.Time)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := n.reconcileOnce(ctx, levelSince); err != nil && ctx.Err() == nil {
+			n.cfg.Logger.Warn("membership", "err", err)
+		}
+	}
+}
+
+func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]time.Time) error {
+	seen := make(map[string]*clusterpb.GossipMeta)
+	for _, m := range n.gossip.members() {
+		seen[m.NodeId] = m
+	}
+	for _, s := range n.servers() {
+		m := seen[string(s.ID)]
+		if m == nil {
+			delete(levelSince, s.ID)
+			continue
+		}
+		if m.Raft != string(s.Address) && string(s.ID) != n.id.nodeID() {
+			return n.move(s, m.Raft)
+		}
+		if s.Suffrage == raft.Voter || m.Replica {
+			continue
+		}
+		if !n.isLevel(ctx, s) {
+			delete(levelSince, s.ID)
+			continue
+		}
+		since, ok := levelSince[s.ID]
+		if !ok {
+			levelSince[s.ID] = time.Now()
+		} else if time.Since(since) >= n.cfg.Tuning.PromoteAfter {
+			n.cfg.Logger.Info("promoting to voter", "node", s.ID, "name", m.Name)
+			return n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout))
+		}
+	}
+	return n.raiseVersion(ctx)
+}
+
+// move gives a member its new address.
+func (n *Node) move(s raft.Server, addr string) error {
+	n.cfg.Logger.Info("member moved", "node", s.ID, "from", s.Address, "to", addr)
+	if s.Suffrage == raft.Voter {
+		return n.changed(n.raft.AddVoter(s.ID, raft.ServerAddress(addr), 0, attemptTimeout))
+	}
+	return n.changed(n.raft.AddNonvoter(s.ID, raft.ServerAddress(addr), 0, attemptTimeout))
+}
+
+// isLevel reports whether a learner has caught up with the log.
+func (n *Node) isLevel(ctx context.Context, s raft.Server) bool {
+	commit := n.raft.CommitIndex()
+	for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+		return a.Status.GetAppliedIndex()+promoteLag >= commit
+	}
+	return false
+}
+
+// raiseVersion raises the cluster's protocol version by one if every server,
+// asked directly, supports the next and has noted it on disk, so that none can
+// come back as a build that does not. The leader proposes nothing newer before
+// the entry is applied.
+func (n *Node) raiseVersion(ctx context.Context) error {
+	next := n.state.Version() + 1
+	if next > n.cfg.Tuning.MaxVersion {
+		return nil
+	}
+	servers := n.servers()
+	req := &clusterpb.Request{PrepareVersion: &clusterpb.PrepareVersion{Version: next}}
+	if answers := n.askAll(ctx, servers, req); len(answers) < len(servers)-1 {
+		return nil // some are away, or older: not yet
+	}
+	if err := n.prepareVersion(next); err != nil {
+		return err
+	}
+	n.cfg.Logger.Info("raising the cluster's protocol version", "to", next)
+	_, err := n.committer.commit(ctx, &fsmpb.Entry{RaiseVersion: &fsmpb.RaiseVersion{Version: next}})
+	return err
+}
+
+// prepareVersion notes on disk that the cluster may speak v from now on.
+func (n *Node) prepareVersion(v uint32) error {
+	if v > n.cfg.Tuning.MaxVersion {
+		return fmt.Errorf("%w: this node speaks protocol versions up to %d", ErrRefused, n.cfg.Tuning.MaxVersion)
+	}
+	return n.id.prepareVersion(v)
+}

@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	raftPool    = 3               // idle connections kept per peer: entries, heartbeats, commit notices
+	raftTimeout = 5 * time.Second // of one RPC; a snapshot's is longer, by its size
+)
+
+// raftTransport is raft's own network transport over our connections. It
+// watches what raft sends, to tell followers of commits at once: see notice.go.
+type raftTransport struct {
+	*raft.NetworkTransport
+	streams *raftStreams
+	notices *commitNotices
+}
+
+// raftTransport is to be given to raft.NewRaft.
+func (t *transport) raftTransport() *raftTransport { return t.raft }
+
+func newRaftTransport(t *transport) *raftTransport {
+	streams := &raftStreams{transport: t, incoming: make(chan net.Conn)}
+	streams.ctx, streams.cancel = context.WithCancel(t.ctx)
+	r := &raftTransport{streams: streams}
+	r.NetworkTransport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  streams,
+		Logger:  newRaftLogger(t.config.logger),
+		MaxPool: raftPool,
+		// With two, a failed append can starve a follower for good (raft#612).
+		// So AppendEntries carries every entry and there is no pipeline.
+		MaxRPCsInFlight: 1,
+		Timeout:         raftTimeout,
+		// Nodes of all versions must agree on this: it never changes.
+		MsgpackUseNewTimeFormat: true,
+	})
+	r.notices = newCommitNotices(r.NetworkTransport.AppendEntries)
+	return r
+}
+
+// AppendEntries implements raft.Transport.
+func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	r.notices.sending(id, target, req)
+	err := r.NetworkTransport.AppendEntries(id, target, req, resp)
+	r.notices.sent(id, req, err == nil && resp.Success)
+	return err
+}
+
+// Close implements raft.WithClose. Node calls go on.
+func (r *raftTransport) Close() error {
+	err := r.NetworkTransport.Close()
+	r.notices.close()
+	return err
+}
+
+// raftStreams implements raft.StreamLayer.
+type raftStreams struct {
+	transport *transport
+	incoming  chan net.Conn
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+}
+
+// offer hands a connection over to raft.
+func (s *raftStreams) offer(l *link) {
+	select {
+	case s.incoming <- l:
+	case <-s.ctx.Done():
+		l.Close()
+	}
+}
+
+func (s *raftStreams) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.incoming:
+		return conn, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *raftStreams) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	l, err := s.transport.connect(ctx, raftStream, string(address), s.transport.hello())
+	if err != nil {
+		return nil, err // and not l, which would be a net.Conn that is not nil
+	}
+	return l, nil
+}
+
+// Close ends raft's connections, which raft's transport leaves open.
+func (s *raftStreams) Close() error {
+	s.cancel()
+	s.transport.closeLinks(func(l *link) bool { return l.kind == raftStream })
+	return nil
+}
+
+// Addr is the address that raft tells others.
+func (s *raftStreams) Addr() net.Addr { return advertisedTCP(s.transport.own) }
+
+type advertisedTCP string
+
+func (advertisedTCP) Network() string  { return "tcp" }
+func (a advertisedTCP) String() string { return string(a) }

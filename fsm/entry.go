@@ -1,0 +1,74 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// The protocol versions that this build speaks. A version says which entries
+// may stand in the log and what they mean; numbers are never used again.
+//
+//	1: everything in fsm.proto as of the first release
+const (
+	MinVersion = 1
+	MaxVersion = 1
+)
+
+// A VersionError says that an entry or a snapshot is of a protocol version
+// that this build does not speak. The node must stop: it cannot know what it
+// would have to do.
+type VersionError struct {
+	What     string // "log entry 12", "snapshot"
+	Need     uint32
+	Min, Max uint32 // what this build speaks
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s needs protocol version %d and this build speaks %d to %d", e.What, e.Need, e.Min, e.Max)
+}
+
+// Encode returns e as the data of a log entry: the protocol version that it
+// needs, then the message. It refuses what Apply would not take, so that such
+// an entry never reaches a log, where it would stop every node.
+func Encode(e *fsmpb.Entry) ([]byte, error) {
+	if err := checkEntry(e); err != nil {
+		return nil, err
+	}
+	buf := binary.AppendUvarint(make([]byte, 0, 1+proto.Size(e)), MinVersion)
+	return proto.MarshalOptions{}.MarshalAppend(buf, e)
+}
+
+// decode is the inverse of Encode. It refuses what this build does not know in
+// full, down to single fields.
+func decode(index uint64, data []byte, maxVersion uint32) (*fsmpb.Entry, error) {
+	version, n := binary.Uvarint(data)
+	if n <= 0 {
+		return nil, fmt.Errorf("log entry %d has no protocol version", index)
+	}
+	if version < MinVersion || version > uint64(maxVersion) {
+		return nil, beyond(index, version, maxVersion)
+	}
+	e := new(fsmpb.Entry)
+	if err := proto.Unmarshal(data[n:], e); err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", index, err)
+	}
+	if err := checkEntry(e); err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", index, err)
+	}
+	if v := e.GetRaiseVersion().GetVersion(); v > maxVersion {
+		return nil, beyond(index, uint64(v), maxVersion)
+	}
+	return e, nil
+}
+
+func beyond(index, need uint64, maxVersion uint32) error {
+	return &VersionError{
+		What: fmt.Sprintf("log entry %d", index), Need: uint32(min(need, math.MaxUint32)),
+		Min: MinVersion, Max: maxVersion,
+	}
+}

@@ -1,0 +1,135 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Stats are figures about the state, all of the same moment.
+type Stats struct {
+	Point
+	Version       uint32 // the cluster's protocol version
+	Clock         int64  // cluster time, µs
+	WallOffset    int64  // µs
+	Keys          int    // also those that are due but not yet ended
+	KeysWithTTL   int
+	Bytes         uint64 // of keys and values
+	Floors        int
+	Records       int
+	Sessions      int
+	HistoryEvents int
+	HistoryBytes  uint64
+	Hash          uint64
+}
+
+// Stats returns the figures of this moment.
+func (s *State) Stats() Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return Stats{
+		Point: s.where(), Version: s.version, Clock: s.clock, WallOffset: s.offset,
+		Keys: s.keys.Len(), KeysWithTTL: s.due.Len(), Bytes: s.bytes,
+		Floors: s.floors.Len(), Records: s.records.queue.len(), Sessions: len(s.sessions),
+		HistoryEvents: s.history.queue.len(), HistoryBytes: s.history.bytes,
+		Hash: s.hash(),
+	}
+}
+
+// NextDeadline returns the earliest deadline of a key in cluster time, µs;
+// false if no key has one. It may have passed already.
+func (s *State) NextDeadline() (int64, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	k, ok := s.due.Min()
+	if !ok {
+		return 0, false
+	}
+	return k.deadline, true
+}
+
+// Clock returns cluster time in µs, as of the last entry.
+func (s *State) Clock() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.clock
+}
+
+// WallOffset returns what is added to cluster time to show an instant.
+func (s *State) WallOffset() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return time.Duration(s.offset) * time.Microsecond
+}
+
+// Version returns the cluster's protocol version.
+func (s *State) Version() uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
+
+// hash sums up the state: equal states have equal hashes. Keys, floors and
+// idempotency records count in full, the history and the answers of sessions
+// by their extent; states that differ in these have different hashes but for a
+// chance of 2^-64.
+func (d *data) hash() uint64 {
+	h := newHasher()
+	h.numbers(d.sum, d.records.sum, d.revision, uint64(d.clock), uint64(d.offset), uint64(d.version), d.bytes,
+		uint64(d.keys.Len()), uint64(d.floors.Len()), uint64(d.records.queue.len()),
+		d.history.base, d.history.bytes, uint64(len(d.sessions)),
+		d.settings.HistoryEvents, d.settings.HistoryBytes, uint64(d.settings.FloorRetention))
+	for _, s := range d.sessions {
+		h.numbers(s.number, s.low, uint64(len(s.answers)))
+	}
+	return h.Sum64()
+}
+
+func (k *key) hash() uint64 {
+	h := newHasher()
+	h.text(k.ns)
+	h.text(k.name)
+	h.text(k.sessionID)
+	h.numbers(k.version, k.revision, uint64(k.created), uint64(k.updated), uint64(k.deadline))
+	_, _ = h.Write(k.value)
+	return h.Sum64()
+}
+
+func (f *floor) hash() uint64 {
+	h := newHasher()
+	h.text(f.ns)
+	h.numbers(f.version, uint64(f.emptied))
+	return h.Sum64()
+}
+
+func (r *record) hash() uint64 {
+	h := newHasher()
+	_, _ = h.Write(r.key[:])
+	_, _ = h.Write(r.request[:])
+	h.numbers(uint64(r.time))
+	_, _ = h.Write(r.answer)
+	return h.Sum64()
+}
+
+// A hasher hashes fields so that their borders count.
+type hasher struct{ xxhash.Digest }
+
+func newHasher() *hasher {
+	h := new(hasher)
+	h.Reset()
+	return h
+}
+
+func (h *hasher) numbers(ns ...uint64) {
+	var buf [8]byte
+	for _, n := range ns {
+		binary.LittleEndian.PutUint64(buf[:], n)
+		_, _ = h.Write(buf[:])
+	}
+}
+
+func (h *hasher) text(s string) {
+	h.numbers(uint64(len(s)))
+	_, _ = h.WriteString(s)
+}
