@@ -17,7 +17,7 @@ import (
 // Limits of one log entry. A larger batch travels alone.
 const (
 	maxEntryBytes    = 1 << 20
-	maxEntriesAtOnce = 2    // entries of ours in Raft's hands
+	maxEntriesAtOnce = 1    // entries of ours in Raft's hands: with more, entries get smaller and cost more than they hide
 	maxCommitWaiting = 1024 // proposals that wait for an entry
 )
 

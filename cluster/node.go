@@ -202,7 +202,7 @@ func (n *Node) openGossip() (err error) {
 func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
 
 // onApply is called by Raft's FSM goroutine after every batch of entries.
-func (n *Node) onApply(index uint64) {
+func (n *Node) onApply(index, term uint64) {
 	n.clock.observe(n.state.Clock(), index > n.logEnd)
 	t := n.term.Load()
 	if t == nil {
@@ -210,7 +210,7 @@ func (n *Node) onApply(index uint64) {
 	}
 	t.applied.signal()
 	if n.raft.LastIndex() == index {
-		n.transport.noteCommit(index, t.number) // no entry is on its way to carry the commit index
+		n.transport.noteCommit(index, term) // no entry is on its way to carry the commit index
 	}
 }
 
@@ -291,7 +291,10 @@ func (n *Node) close() error {
 		n.proposer.close()
 	}
 	if n.gossip != nil {
-		errs = append(errs, n.gossip.leave(time.Second), n.gossip.close())
+		if err := n.gossip.leave(time.Second); err != nil {
+			n.cfg.Logger.Debug("nobody heard that this node leaves", "err", err) // all may be leaving
+		}
+		errs = append(errs, n.gossip.close())
 	}
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())

@@ -18,7 +18,7 @@ type raftFSM struct {
 	state    *fsm.State
 	applied  watermark // index of the last entry applied; waits end here
 	revision watermark
-	onApply  func(index uint64) // after each batch of entries; must not block
+	onApply  func(index, term uint64) // after each batch of entries, with the last one's; must not block
 	fatal    func(error)        // the node must stop
 	logger   *slog.Logger
 
@@ -46,7 +46,7 @@ func (f *raftFSM) ApplyBatch(logs []*raft.Log) []any {
 	for i, l := range logs {
 		outcomes[i] = f.applyOne(l)
 	}
-	f.announce()
+	f.announce(logs[len(logs)-1].Term)
 	return outcomes
 }
 
@@ -76,7 +76,7 @@ func (f *raftFSM) fail(err error) {
 func (f *raftFSM) StoreConfiguration(index uint64, c raft.Configuration) {
 	if f.broken == nil {
 		f.members(index, c)
-		f.announce()
+		f.announce(0)
 	}
 }
 
@@ -88,11 +88,13 @@ func (f *raftFSM) members(index uint64, c raft.Configuration) {
 	f.state.Members(index, ids)
 }
 
-func (f *raftFSM) announce() {
+// announce tells who waits where the state stands. term is that of its last
+// entry; 0: not known.
+func (f *raftFSM) announce(term uint64) {
 	at := f.state.Point()
 	f.revision.advance(at.Revision)
 	f.applied.advance(at.Index)
-	f.onApply(at.Index)
+	f.onApply(at.Index, term)
 }
 
 // Snapshot freezes the state; raft writes it out beside further entries.
@@ -117,7 +119,7 @@ func (f *raftFSM) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
-	f.announce()
+	f.announce(0)
 	return nil
 }
 

@@ -1,0 +1,135 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http/httptest"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// open returns a client of a node that serves the examples, and its end.
+func open() (*client.Client, func()) {
+	node := httptest.NewServer(newFakeNode())
+	c, err := client.New(client.Config{Endpoints: []string{node.URL}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c, func() { c.Close(); node.Close() }
+}
+
+func Example() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	version, err := c.State.Set(ctx, "wf-1", "status", map[string]string{"step": "researching"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	entry, err := c.State.Get(ctx, "wf-1", "status")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(version, string(entry.Value))
+	// Output: 1 {"step":"researching"}
+}
+
+// Two agents that add to one counter lose no update: who writes second meets a
+// conflict and begins anew from the value that is there.
+func ExampleState_SetWithVersion() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	increment := func() error {
+		for {
+			var n int
+			entry, err := c.State.Get(ctx, "wf-1", "counter")
+			switch {
+			case errors.Is(err, client.ErrNotFound):
+			case err != nil:
+				return err
+			default:
+				if err := entry.Decode(&n); err != nil {
+					return err
+				}
+			}
+			_, err = c.State.SetWithVersion(ctx, "wf-1", "counter", n+1, entry.Version)
+			if !errors.Is(err, client.ErrVersionConflict) {
+				return err
+			}
+		}
+	}
+	for range 3 {
+		if err := increment(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	entry, err := c.State.Get(ctx, "wf-1", "counter")
+	fmt.Println(string(entry.Value), err)
+	// Output: 3 <nil>
+}
+
+// With a key of its own a write can be repeated until its outcome is known.
+func ExampleWithIdempotencyKey() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	key := client.NewIdempotencyKey()
+	version, err := c.State.Set(ctx, "wf-1", "status", "done", client.WithIdempotencyKey(key))
+	if errors.Is(err, client.ErrOutcomeUnknown) {
+		log.Print("all attempts were lost: the same call with the same key may be tried again for 10 minutes")
+	}
+	fmt.Println(version, err)
+	// Output: 1 <nil>
+}
+
+func ExampleState_Atomic() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	move := []client.Op{
+		client.DeleteOp("inbox/7").AtVersion(1),
+		client.SetOp("done/7", "reviewed"),
+	}
+	_, err := c.State.Atomic(ctx, "wf-1", move)
+	var conflict *client.Error
+	if errors.As(err, &conflict) && conflict.Code == client.ErrVersionConflict {
+		fmt.Println("operation", conflict.Op, "met version", conflict.CurrentVersion)
+	}
+
+	if _, err := c.State.Set(ctx, "wf-1", "inbox/7", "please review"); err != nil {
+		log.Fatal(err)
+	}
+	results, err := c.State.Atomic(ctx, "wf-1", move)
+	fmt.Println(results[0].Deleted, results[1].Version, err)
+	// Output:
+	// operation 0 met version 0
+	// true 1 <nil>
+}
+
+func ExampleState_Pages() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	for _, key := range []string{"a/1", "a/2", "a/3", "b/1"} {
+		if _, err := c.State.Set(ctx, "wf-1", key, key); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for page, err := range c.State.Pages(ctx, "wf-1", client.Query{Prefix: "a/", Limit: 2}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(page.Keys)
+	}
+	// Output:
+	// [a/1 a/2]
+	// [a/3]
+}

@@ -1,0 +1,156 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	headerRevision       = "X-Stateraft-Revision"
+	headerMinRevision    = "X-Stateraft-Min-Revision"
+	headerTimeout        = "X-Stateraft-Timeout"
+	headerIdempotencyKey = "Idempotency-Key"
+)
+
+// maxResponseBytes bounds what is read of a response. A list without a limit
+// can be longer: Pages reads it in pieces.
+const maxResponseBytes = 64 << 20
+
+// request is one call, however often it is sent.
+type request struct {
+	kind        kind
+	method      string
+	path        string // escaped
+	query       url.Values
+	header      http.Header
+	body        []byte
+	minRevision uint64
+}
+
+// setHeader exists because most calls have no headers of their own.
+func (r *request) setHeader(name, value string) {
+	if r.header == nil {
+		r.header = http.Header{}
+	}
+	r.header.Set(name, value)
+}
+
+func (r *request) setQuery(name, value string) {
+	if r.query == nil {
+		r.query = url.Values{}
+	}
+	r.query.Set(name, value)
+}
+
+// attempt sends r to one endpoint, once, and decodes the answer into out.
+func (c *Client) attempt(ctx context.Context, endpoint string, r *request, out any) *Error {
+	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
+	defer cancel()
+	req, err := c.newRequest(ctx, endpoint, r)
+	if err != nil {
+		return refuse(ErrInvalidRequest, "%v", err)
+	}
+	req.Header.Set(headerTimeout, nodeTimeout(ctx))
+	res, err := c.http.Do(req)
+	if err != nil {
+		return connectionError(endpoint, err)
+	}
+	defer res.Body.Close()
+	body, err := readBody(res.Body, maxResponseBytes)
+	if err != nil {
+		return bodyError(endpoint, res.StatusCode, err)
+	}
+	c.revision.observe(res.Header)
+	if res.StatusCode/100 == 2 {
+		return decode(endpoint, res.StatusCode, body, out)
+	}
+	e := responseError(res.StatusCode, res.Header, body)
+	e.Endpoint = endpoint
+	return e
+}
+
+func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*http.Request, error) {
+	target := endpoint + r.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	req.Header.Set("User-Agent", "stateraft-go")
+	if len(r.body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.config.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.config.Token)
+	}
+	if r.minRevision > 0 {
+		req.Header.Set(headerMinRevision, strconv.FormatUint(r.minRevision, 10))
+	}
+	return req, nil
+}
+
+// nodeTimeout is the time that a node gets, in seconds: nine tenths of what ctx,
+// which has a deadline, leaves, so that its answer is here before this side
+// hangs up.
+func nodeTimeout(ctx context.Context) string {
+	deadline, _ := ctx.Deadline()
+	seconds := time.Until(deadline).Seconds() * 0.9
+	return strconv.FormatFloat(min(max(seconds, 0.001), 60), 'f', 3, 64)
+}
+
+var errTooLong = errors.New("the answer is too long; a limit makes it shorter")
+
+func readBody(r io.Reader, most int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(body)) > most {
+		err = errTooLong
+	}
+	return body, err
+}
+
+// connectionError tells a connection that was never made, so that nothing was
+// sent, from one that broke at some other time.
+func connectionError(endpoint string, err error) *Error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		err = u.Err // without the URL, which holds a key
+	}
+	e := &Error{Code: ErrNoAnswer, Outcome: OutcomeUnknown, Endpoint: endpoint, Message: err.Error(), Err: err}
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		e.Code, e.Outcome = ErrUnreachable, OutcomeNotApplied
+	}
+	return e
+}
+
+// bodyError is for an answer that began and did not end as it should.
+func bodyError(endpoint string, status int, err error) *Error {
+	e := &Error{Code: ErrNoAnswer, Outcome: OutcomeUnknown, Endpoint: endpoint, Err: err}
+	e.Message = "the answer broke off: " + err.Error()
+	if errors.Is(err, errTooLong) {
+		e.Code, e.Status, e.Message = ErrBadResponse, status, err.Error()
+	}
+	return e
+}
+
+func decode(endpoint string, status int, body []byte, out any) *Error {
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return &Error{Code: ErrBadResponse, Outcome: OutcomeUnknown, Endpoint: endpoint, Status: status,
+			Message: "the answer is not of the contract: " + err.Error(), Err: err}
+	}
+	return nil
+}

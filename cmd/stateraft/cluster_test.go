@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// processCluster is three nodes that are processes of their own.
+type processCluster struct {
+	nodes []*processNode
+}
+
+// processNode is one of them; it keeps its addresses over restarts.
+type processNode struct {
+	*process
+	flags []string
+}
+
+func startCluster(t *testing.T) *processCluster {
+	t.Helper()
+	const size = 3
+	var http, raft, gossip []string
+	for range size {
+		http, raft, gossip = append(http, freeAddr(t)), append(raft, freeAddr(t)), append(gossip, freeAddr(t))
+	}
+	dir := t.TempDir()
+	c := new(processCluster)
+	for i := range size {
+		name := fmt.Sprint("n", i+1)
+		n := &processNode{flags: []string{
+			"serve", "--node-id", name, "--data-dir", filepath.Join(dir, name), "--log-format", "json",
+			"--http-addr", http[i], "--raft-addr", raft[i], "--gossip-addr", gossip[i],
+			"--join", strings.Join(gossip, ","), "--bootstrap-expect", strconv.Itoa(size),
+		}}
+		n.start(t)
+		c.nodes = append(c.nodes, n)
+	}
+	for _, n := range c.nodes {
+		n.waitReady(t)
+	}
+	return c
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (n *processNode) start(t *testing.T) {
+	t.Helper()
+	n.process = startProcess(t, n.flags...)
+	select {
+	case n.url = <-n.log.serving:
+	case <-n.done:
+		t.Fatalf("the node has ended: %s", n.log)
+	}
+}
+
+func (n *processNode) client(t *testing.T) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{Endpoints: []string{n.url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Ensure every curl of the vendor's document works as printed there, but for
+// the port, on every node.
+func TestDocumentedCurls(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	for i, n := range c.nodes {
+		script := strings.NewReplacer("http://localhost:7474", n.url, "wf-1", fmt.Sprint("wf-", i+1)).Replace(`
+			curl -sS -X POST http://localhost:7474/v1/state/wf-1/status \
+			  -H "Content-Type: application/json" \
+			  -d '{"value": {"step": "researching"}, "ttl": 0}'
+			curl -sS http://localhost:7474/v1/state/wf-1/status`)
+		out, err := exec.Command("bash", "-ec", script).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		dec := json.NewDecoder(strings.NewReader(string(out)))
+		var set struct{ Version int }
+		var get struct {
+			Value   map[string]string
+			Version int
+		}
+		if err := errors.Join(dec.Decode(&set), dec.Decode(&get)); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if set.Version != 1 || get.Version != 1 || get.Value["step"] != "researching" {
+			t.Errorf("node %d answered %s", i+1, out)
+		}
+	}
+}
+
+// Ensure the published Python client does everything it offers for state
+// against each node.
+func TestPublishedPythonClient(t *testing.T) {
+	t.Parallel()
+	python := os.Getenv("STATERAFT_TEST_PYTHON")
+	if python == "" {
+		t.Skip("STATERAFT_TEST_PYTHON names no interpreter with the published clients; scripts/test.sh sets it")
+	}
+	c := startCluster(t)
+	for i, n := range c.nodes {
+		cmd := exec.Command(python, "testdata/cntrlnode_client.py", strings.TrimPrefix(n.url, "http://"), fmt.Sprint("wf-", i))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("node %d: %v\n%s", i+1, err, out)
+		}
+	}
+}
+
+// Ensure a write on one node is read on another at once: linearizable by
+// default, and with the revision's token when stale.
+func TestReadElsewhereAtOnce(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	pairs := 10_000
+	if testing.Short() {
+		pairs = 500
+	}
+	const workers = 16
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			key := fmt.Sprint("k", w)
+			for i := range pairs / workers {
+				writer, reader := c.nodes[rand.IntN(3)], c.nodes[rand.IntN(3)]
+				revision, err := setInt(writer.url, "pairs", key, i)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var query, token string
+				if i%2 == 1 {
+					query, token = "?consistency=stale", revision
+				}
+				if got, err := getInt(reader.url+"/v1/state/pairs/"+key+query, token); err != nil || got != i {
+					t.Errorf("wrote %d, read %d, %v", i, got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func setInt(url, workflow, key string, value int) (revision string, err error) {
+	body := strings.NewReader(fmt.Sprintf(`{"value":%d}`, value))
+	resp, err := http.Post(url+"/v1/state/"+workflow+"/"+key, "application/json", body)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("set: %s: %s", resp.Status, text)
+	}
+	return resp.Header.Get("X-Stateraft-Revision"), err
+}
+
+func getInt(url, minRevision string) (int, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	if minRevision != "" {
+		req.Header.Set("X-Stateraft-Min-Revision", minRevision)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var entry struct{ Value int }
+	if resp.StatusCode != http.StatusOK {
+		return 0, errors.New(resp.Status)
+	}
+	return entry.Value, json.NewDecoder(resp.Body).Decode(&entry)
+}
+
+// Ensure that after kill -9 of any node, ten times, under 16 writers spread
+// over the nodes, every acknowledged write is there on every node, and that
+// clients of the surviving nodes saw neither an error nor a second effect: the
+// version of a key is the number of its writes.
+func TestKillUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	rounds := 10
+	if testing.Short() {
+		rounds = 2
+	}
+	const writers = 16
+	acked := make([]uint64, writers) // version acknowledged last, a writer
+	tried := make([]uint64, writers) // writes sent, a writer
+	down := make([]atomic.Int64, len(c.nodes))
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for w := range writers {
+		n := w % len(c.nodes)
+		cl := c.nodes[n].client(t)
+		wg.Go(func() {
+			for !stop.Load() {
+				before := down[n].Load()
+				tried[w]++
+				version, err := cl.State.Set(context.Background(), "load", fmt.Sprint("w", w), tried[w])
+				switch {
+				case err == nil && (version <= acked[w] || version > tried[w]):
+					t.Errorf("writer %d: write %d got version %d after %d", w, tried[w], version, acked[w])
+					return
+				case err == nil:
+					acked[w] = version
+				case before%2 == 0 && down[n].Load() == before:
+					t.Errorf("writer %d: error at a node that lives: %v", w, err)
+					return
+				default:
+					time.Sleep(10 * time.Millisecond) // its node is dead
+				}
+			}
+		})
+	}
+	for range rounds {
+		time.Sleep(300 * time.Millisecond) // of load
+		victim := rand.IntN(len(c.nodes))
+		down[victim].Add(1)
+		c.nodes[victim].stop(t, syscall.SIGKILL)
+		time.Sleep(500 * time.Millisecond) // of load on the others
+		c.nodes[victim].start(t)
+		c.nodes[victim].waitReady(t)
+		down[victim].Add(1)
+	}
+	stop.Store(true)
+	wg.Wait()
+	total := uint64(0)
+	for w := range writers {
+		total += acked[w]
+		for i, n := range c.nodes {
+			e, err := n.client(t).State.Get(context.Background(), "load", fmt.Sprint("w", w))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Version < acked[w] || e.Version > tried[w] {
+				t.Errorf("node %d: w%d is at version %d; %d writes sent, version %d acknowledged", i+1, w, e.Version, tried[w], acked[w])
+			}
+		}
+	}
+	t.Logf("%d kills, %d acknowledged writes", rounds, total)
+}

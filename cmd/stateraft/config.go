@@ -1,0 +1,220 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// serveConfig is everything that "stateraft serve" can be told.
+type serveConfig struct {
+	file            string
+	nodeID          string
+	dataDir         string
+	http            listener
+	raft            listener
+	gossip          listener
+	join            []string
+	bootstrapExpect uint64 // 0: never found a cluster
+	role            string
+	peerTLS         tlsFiles
+	gossipKeyFile   string
+	tls             tlsFiles
+	insecure        bool
+	corsOrigins     []string
+	maxValueBytes   uint64
+	historyEvents   uint64
+	historyBytes    uint64
+	floorRetention  time.Duration
+	logLevel        string
+	logFormat       string
+}
+
+// listener is where a node listens and what it tells others.
+type listener struct {
+	addr      string
+	advertise string // empty: addr
+}
+
+// tlsFiles are paths of PEM files; empty ones are not given.
+type tlsFiles struct{ cert, key, ca string }
+
+const (
+	roleVoter   = "voter"
+	roleReplica = "replica"
+)
+
+// flags declares the flags of serve, with their defaults, in the order in
+// which the help shows them.
+func (c *serveConfig) flags(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	*c = serveConfig{
+		nodeID:         hostName(),
+		dataDir:        "./data",
+		http:           listener{addr: "127.0.0.1:7474"},
+		raft:           listener{addr: "127.0.0.1:7574"},
+		gossip:         listener{addr: "127.0.0.1:7674"},
+		role:           roleVoter,
+		maxValueBytes:  1 << 20,
+		historyEvents:  100_000,
+		historyBytes:   64 << 20,
+		floorRetention: 7 * 24 * time.Hour,
+		logLevel:       "info",
+		logFormat:      "text",
+	}
+	fs.Var(fileValue(&c.file), "config", "YAML file whose members are named as these flags")
+	fs.Var(textValue(&c.nodeID, "name", checkName), "node-id", "display name of the node, unique in the cluster")
+	fs.Var(textValue(&c.dataDir, "dir", notEmpty), "data-dir", "Raft log and snapshots; created 0700, locked against a second process")
+
+	fs.Var(textValue(&c.http.addr, "addr", listenAddress), "http-addr", "API listener")
+	fs.Var(textValue(&c.raft.addr, "addr", listenAddress), "raft-addr", "listener for Raft and calls between nodes")
+	fs.Var(textValue(&c.gossip.addr, "addr", listenAddress), "gossip-addr", "listener for gossip, TCP and UDP")
+	fs.Var(textValue(&c.http.advertise, "addr", dialAddress), "advertise-http", "API address that others are told (default: the listener's)")
+	fs.Var(textValue(&c.raft.advertise, "addr", dialAddress), "advertise-raft", "Raft address that others are told (default: the listener's)")
+	fs.Var(textValue(&c.gossip.advertise, "addr", dialAddress), "advertise-gossip", "gossip address that others are told (default: the listener's)")
+
+	fs.Var(listValue(&c.join, "addrs", dialAddress), "join", "gossip addresses of other nodes, comma-separated; retried until one answers")
+	fs.Var(countValue(&c.bootstrapExpect, 1, 9), "bootstrap-expect", "voters that a new cluster waits for before it forms itself (default: 1 without --join; with it, only join)")
+	fs.Var(choiceValue(&c.role, roleVoter, roleReplica), "role", "a replica serves reads and streams and has no vote")
+
+	fs.Var(fileValue(&c.peerTLS.cert), "peer-tls-cert", "certificate for mutual TLS between nodes")
+	fs.Var(fileValue(&c.peerTLS.key), "peer-tls-key", "private key of --peer-tls-cert")
+	fs.Var(fileValue(&c.peerTLS.ca), "peer-tls-ca", "authorities that sign the nodes' certificates")
+	fs.Var(fileValue(&c.gossipKeyFile), "gossip-key-file", "base64 of 16, 24 or 32 bytes that encrypt gossip")
+
+	fs.Var(fileValue(&c.tls.cert), "tls-cert", "certificate of the API; makes it HTTPS")
+	fs.Var(fileValue(&c.tls.key), "tls-key", "private key of --tls-cert")
+	fs.Var(fileValue(&c.tls.ca), "tls-ca", "authorities that sign the certificates which clients must show")
+	fs.Var(boolValue(&c.insecure), "insecure", "serve other hosts although requests are not authenticated")
+	fs.Lookup("insecure").NoOptDefVal = "true"
+	fs.Var(listValue(&c.corsOrigins, "origins", checkOrigin), "cors-origins", "origins that browsers may call from, comma-separated; * is any")
+
+	fs.Var(sizeValue(&c.maxValueBytes, 1, 8<<20), "max-value-bytes", "largest value")
+	fs.Var(countValue(&c.historyEvents, 1, 100_000_000), "history-events", "changes that streams can resume over")
+	fs.Var(sizeValue(&c.historyBytes, 64<<10, 64<<30), "history-bytes", "size of the changes that streams can resume over")
+	fs.Var(durationValue(&c.floorRetention, time.Minute, 10*365*24*time.Hour), "floor-retention", "how long an emptied workflow's versions are remembered")
+
+	fs.Var(choiceValue(&c.logLevel, "debug", "info", "warn", "error"), "log-level", "least severe log line")
+	fs.Var(choiceValue(&c.logFormat, "text", "json"), "log-format", "form of the log on stderr")
+}
+
+// load completes c from the environment and the config file, and checks what
+// no flag by itself can. Every error is a usageError of one line.
+func (c *serveConfig) load(fs *pflag.FlagSet, getenv func(string) string) error {
+	if err := complete(fs, getenv); err != nil {
+		return err
+	}
+	if !fs.Changed("bootstrap-expect") && len(c.join) == 0 {
+		c.bootstrapExpect = 1
+	}
+	if err := c.check(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (c *serveConfig) check() error {
+	return cmp.Or(
+		c.checkNodeID(),
+		c.checkExposure(),
+		c.http.check("http"),
+		c.raft.check("raft"),
+		c.gossip.check("gossip"),
+		c.checkRole(),
+		c.checkFounding(),
+		c.checkTLS(),
+	)
+}
+
+// checkNodeID fails only where the host's name was no good as a default.
+func (c *serveConfig) checkNodeID() error {
+	if c.nodeID == "" {
+		return errors.New("--node-id is needed: the host's name is no display name")
+	}
+	return nil
+}
+
+// check refuses to leave others to guess where to call.
+func (l listener) check(name string) error {
+	if host, _, _ := net.SplitHostPort(l.addr); unspecified(host) && l.advertise == "" {
+		return fmt.Errorf("--%s-addr %s is every interface: --advertise-%s must say which address others call", name, l.addr, name)
+	}
+	return nil
+}
+
+func (c *serveConfig) checkRole() error {
+	if c.role == roleReplica && len(c.join) == 0 {
+		return errors.New("--role replica needs --join: a replica never founds a cluster")
+	}
+	if c.role == roleReplica && c.bootstrapExpect > 0 {
+		return errors.New("--role replica excludes --bootstrap-expect: a replica never founds a cluster")
+	}
+	return nil
+}
+
+func (c *serveConfig) checkFounding() error {
+	if c.bootstrapExpect > 1 && len(c.join) == 0 {
+		return fmt.Errorf("--bootstrap-expect %d needs --join: where to find the others", c.bootstrapExpect)
+	}
+	return nil
+}
+
+func (c *serveConfig) checkTLS() error {
+	if peer := c.peerTLS; (peer.cert == "") != (peer.key == "") || (peer.cert == "") != (peer.ca == "") {
+		return errors.New("--peer-tls-cert, --peer-tls-key and --peer-tls-ca go together")
+	}
+	if (c.tls.cert == "") != (c.tls.key == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.tls.ca != "" && c.tls.cert == "" {
+		return errors.New("--tls-ca needs --tls-cert and --tls-key")
+	}
+	return nil
+}
+
+func (c *serveConfig) checkExposure() error {
+	if host, _, _ := net.SplitHostPort(c.http.addr); !loopback(host) && !c.insecure {
+		return fmt.Errorf("--http-addr %s can be reached from other hosts and requests are not authenticated: give --insecure if that is meant", c.http.addr)
+	}
+	return nil
+}
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func checkName(s string) error {
+	if !namePattern.MatchString(s) {
+		return errors.New("must be 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit")
+	}
+	return nil
+}
+
+func checkOrigin(s string) error {
+	u, err := url.Parse(s)
+	if s != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != s) {
+		return errors.New("must be an origin such as https://app.example.com, or *")
+	}
+	return nil
+}
+
+func notEmpty(s string) error {
+	if s == "" {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
+
+// hostName is the default display name; empty where the host's is no good.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || checkName(name) != nil {
+		return ""
+	}
+	return name
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary the command itself when it is called by the
+// command's name; the scripts and the other tests find it in PATH.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"stateraft": main})
+}
+
+// TestScripts runs testdata/script/*.txtar. A script that names $ENDPOINT is
+// given the URL of a running node, one for all of them: each uses a workflow
+// of its own. "exits CODE COMMAND…" runs a command that must exit so.
+func TestScripts(t *testing.T) {
+	const dir = "testdata/script"
+	endpoint := sync.OnceValue(func() string { return startNode(t, t.TempDir()).url })
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(env *testscript.Env) error {
+			name := filepath.Base(env.T().(interface{ Name() string }).Name())
+			source, err := os.ReadFile(filepath.Join(dir, name+".txtar"))
+			if err == nil && strings.Contains(string(source), "$ENDPOINT") {
+				env.Setenv("ENDPOINT", endpoint())
+			}
+			return err
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit := (*exec.ExitError)(nil)
+		if !errors.As(err, &exit) {
+			ts.Fatalf("run: %v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// remote is how a client command reaches its cluster, and the form in which it
+// tells what it got.
+type remote struct {
+	endpoints []string
+	token     string
+	timeout   time.Duration
+	form      string
+	flags     *pflag.FlagSet // the flags of these
+}
+
+// session is one run of a client command.
+type session struct {
+	*client.Client
+	args []string
+	in   io.Reader
+	out  *output
+}
+
+// bind adds the flags that all client commands have to cmd.
+func (r *remote) bind(cmd *cobra.Command) {
+	r.timeout = 30 * time.Second
+	r.flags = pflag.NewFlagSet("remote", pflag.ContinueOnError)
+	r.flags.Var(listValue(&r.endpoints, "urls", notEmpty), "endpoints", "nodes to ask, comma-separated (default "+client.DefaultEndpoint+")")
+	r.flags.Var(textValue(&r.token, "key", notEmpty), "token", "API key")
+	r.flags.Var(durationValue(&r.timeout, time.Millisecond, time.Hour), "timeout", "give up after this long")
+	outputFlag(r.flags, &r.form)
+	cmd.Flags().AddFlagSet(r.flags)
+	cmd.Long += "\n\nEndpoints, token, timeout and output can also be given by environment variables,\nSTATERAFT_ENDPOINTS and so on. Flags may stand before or after the arguments."
+}
+
+// run makes do the action of a command.
+func (r *remote) run(do func(context.Context, *session) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := r.open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		s := &session{c, args, cmd.InOrStdin(), newOutput(cmd.OutOrStdout(), r.form, os.Getenv)}
+		return explain(do(cmd.Context(), s))
+	}
+}
+
+func (r *remote) open() (*client.Client, error) {
+	if err := setFromEnvironment(r.flags, os.Getenv); err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{
+		Endpoints: r.endpoints,
+		Token:     r.token,
+		Timeout:   r.timeout,
+		// Each endpoint is asked, and then a few times more: a person who waits
+		// would rather know than see it retried for long.
+		MaxAttempts:    max(len(r.endpoints), 1) + 3,
+		AttemptTimeout: max(r.timeout/2, time.Second),
+	})
+	if err != nil {
+		return nil, usageErrorf("--endpoints: %w", err)
+	}
+	return c, nil
+}
+
+// explain adds what the person at the keyboard can do about err.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, client.ErrInvalidKey), errors.Is(err, client.ErrInvalidTTL):
+		return usageError{err}
+	case errors.Is(err, client.ErrUnreachable) && !errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: is a node running there? --endpoints names others", err)
+	case errors.Is(err, client.ErrUnauthorized):
+		return fmt.Errorf("%w: --token gives an API key", err)
+	}
+	return err
+}

@@ -1,0 +1,225 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// bodySlack is what a body may hold beside the value: the other members,
+	// and white space inside the value.
+	bodySlack = 1 << 20
+
+	// maxSmallBody bounds bodies that carry no value.
+	maxSmallBody = 64 << 10
+
+	// maxTTLSeconds keeps deadlines within instants that can be shown.
+	maxTTLSeconds = 100_000_000_000
+)
+
+// readBody reads a body of at most limit bytes, which must be exactly one JSON
+// object in UTF-8. The caller owns the bytes.
+func readBody(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
+	body, err := readAll(w, r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return body, checkObject(body)
+}
+
+// readOptional reads a small body that may be empty, and returns the raw values
+// of its members of these names.
+func readOptional(w http.ResponseWriter, r *request, names ...string) ([][]byte, error) {
+	body, err := readAll(w, r, maxSmallBody)
+	if err != nil {
+		return nil, err
+	}
+	if skipSpace(body, 0) == len(body) {
+		return make([][]byte, len(names)), nil
+	}
+	if err := checkObject(body); err != nil {
+		return nil, err
+	}
+	return fields(body, "", names...)
+}
+
+func readAll(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
+	if r.ContentLength > int64(limit) {
+		return nil, bodyTooLarge(limit)
+	}
+	// A length is believed, and room made for it, only while it is small: the
+	// bytes may never come.
+	if 0 <= r.ContentLength && r.ContentLength <= maxSmallBody {
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return body, bodyError(err, limit)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
+	return body, bodyError(err, limit)
+}
+
+func bodyError(err error, limit int) error {
+	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
+		return bodyTooLarge(limit)
+	}
+	if err != nil {
+		return refuse(codeInvalidRequest, "the body could not be read: %s", err)
+	}
+	return nil
+}
+
+func bodyTooLarge(limit int) error {
+	return refuse(codeTooLarge, "the body must be at most %d bytes", limit)
+}
+
+// checkObject checks that body is one JSON object: what follows in this file
+// walks over bytes that are known to be valid.
+func checkObject(body []byte) error {
+	switch {
+	case !utf8.Valid(body):
+		return refuse(codeInvalidRequest, "the body must be valid UTF-8")
+	case !json.Valid(body):
+		// Valid does not say why; decoding does.
+		return refuse(codeInvalidRequest, "the body must be one JSON object: %s", json.Unmarshal(body, new(any)))
+	case body[skipSpace(body, 0)] != '{':
+		return refuse(codeInvalidRequest, "the body must be one JSON object, not %s", kindOf(body[skipSpace(body, 0):]))
+	}
+	return nil
+}
+
+// fields returns the raw values of object's members of these names, in the
+// order of the names; nil for those that are absent. Other members, and a
+// member given twice, are refused by name; at stands before it, as in "ops[3].".
+// Names are case-sensitive.
+func fields(object []byte, at string, names ...string) ([][]byte, error) {
+	values := make([][]byte, len(names))
+	for i := skipSpace(object, 1+skipSpace(object, 0)); object[i] != '}'; {
+		end := skipString(object, i)
+		name := unquote(object[i:end])
+		i = skipSpace(object, skipSpace(object, end)+1) // over the colon
+		end = skipValue(object, i)
+		if err := setField(values, names, at, name, object[i:end]); err != nil {
+			return nil, err
+		}
+		if i = skipSpace(object, end); object[i] == ',' {
+			i = skipSpace(object, i+1)
+		}
+	}
+	return values, nil
+}
+
+func setField(values [][]byte, names []string, at, name string, value []byte) error {
+	for i := range names {
+		if names[i] != name {
+			continue
+		}
+		if values[i] != nil {
+			return refuse(codeInvalidRequest, "%s%s is given more than once", at, name)
+		}
+		values[i] = value
+		return nil
+	}
+	return refuse(codeInvalidRequest, "unknown member %s; known here: %s", quoted(at+name), strings.Join(names, ", "))
+}
+
+// elements returns the raw elements of array, at most limit+1 of them.
+func elements(array []byte, limit int) [][]byte {
+	var all [][]byte
+	for i := skipSpace(array, 1); array[i] != ']' && len(all) <= limit; {
+		end := skipValue(array, i)
+		all = append(all, array[i:end])
+		if i = skipSpace(array, end); array[i] == ',' {
+			i = skipSpace(array, i+1)
+		}
+	}
+	return all
+}
+
+// value checks and compacts a value that is to be stored. It works in place.
+func (s *Server) value(raw []byte, name string) ([]byte, error) {
+	if raw == nil {
+		return nil, refuse(codeValueRequired, "%s is required; null is a value", name)
+	}
+	value := compact(raw)
+	if len(value) > s.maxValue {
+		return nil, refuse(codeTooLarge, "%s must be at most %d bytes, not %d", name, s.maxValue, len(value))
+	}
+	return value, nil
+}
+
+// ttl turns a number of seconds into µs, rounded up; absent is 0, no expiry.
+func ttl(raw []byte, name string) (int64, error) {
+	if raw == nil {
+		return 0, nil
+	}
+	if kindOf(raw) != "a number" {
+		return 0, refuse(codeInvalidTTL, "%s must be a number of seconds, not %s", name, kindOf(raw))
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || seconds < 0 || seconds > maxTTLSeconds {
+		return 0, refuse(codeInvalidTTL, "%s must be from 0 (no expiry) to %d seconds", name, int64(maxTTLSeconds))
+	}
+	if seconds == 0 && !isZero(raw) {
+		return 1, nil // too small for a float; it must not mean "for ever"
+	}
+	return int64(math.Ceil(seconds * 1e6)), nil
+}
+
+// isZero reports whether no digit of a number's mantissa is above 0.
+func isZero(number []byte) bool {
+	for _, c := range number {
+		if c == 'e' || c == 'E' {
+			break
+		}
+		if '1' <= c && c <= '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// version reads a version that a condition names; 0 is an absent key.
+func version(raw []byte, name string) (uint64, error) {
+	v, err := strconv.ParseUint(string(raw), 10, 63)
+	if err != nil {
+		return 0, refuse(codeInvalidRequest, "%s must be an integer from 0 (absent) to %d", name, math.MaxInt64)
+	}
+	return v, nil
+}
+
+// text reads a string that must be whole Unicode: half of a surrogate pair
+// would silently become another character.
+func text(raw []byte, name string) (string, error) {
+	switch {
+	case raw == nil:
+		return "", refuse(codeInvalidRequest, "%s is required", name)
+	case raw[0] != '"':
+		return "", refuse(codeInvalidRequest, "%s must be a string, not %s", name, kindOf(raw))
+	case hasLoneSurrogate(raw):
+		return "", refuse(codeInvalidKey, "%s must be valid Unicode: it has half of a surrogate pair", name)
+	}
+	return unquote(raw), nil
+}
+
+// kindOf names the kind of a JSON value in messages.
+func kindOf(value []byte) string {
+	switch value[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

@@ -1,0 +1,237 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// epoch is the instant that cluster time 0 is shown as.
+var epoch = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// fakeCluster is a cluster of one node without a log: commands are applied to
+// a real state at once.
+type fakeCluster struct {
+	state *fsm.State
+
+	mu       sync.Mutex // guards the fields below, and the order of Apply
+	index    uint64
+	session  uint64
+	sequence uint64
+	clock    int64 // cluster time, µs
+
+	commands    []*fsmpb.Command // that were proposed
+	readIndexes int
+	waited      []uint64
+	transferred []string
+	removed     []string
+
+	// What the methods return instead of doing their work.
+	proposeErr, readErr, waitErr, readyErr, adminErr error
+	panics                                           bool
+	alone                                            bool // Status knows no members
+	onPropose                                        func(ctx context.Context)
+}
+
+func newFakeCluster(tb testing.TB) *fakeCluster {
+	c := &fakeCluster{state: fsm.New(), clock: time.Second.Microseconds()}
+	c.apply(tb, &fsmpb.Entry{LeaderStart: &fsmpb.LeaderStart{WallOffset: epoch.UnixMicro()}})
+	c.session = c.apply(tb, &fsmpb.Entry{OpenSession: &fsmpb.OpenSession{
+		BootId: []byte("boot"), Node: &fsmpb.Node{Id: "1", Name: "n1"},
+	}}).Session
+	return c
+}
+
+// apply requires c.mu, or a c that nobody else has.
+func (c *fakeCluster) apply(tb testing.TB, e *fsmpb.Entry) fsm.Applied {
+	e.Stamp = c.clock
+	data, err := fsm.Encode(e)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.index++
+	applied, err := c.state.Apply(c.index, data)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return applied
+}
+
+// advance moves cluster time.
+func (c *fakeCluster) advance(tb testing.TB, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clock += d.Microseconds()
+	c.apply(tb, &fsmpb.Entry{})
+}
+
+func (c *fakeCluster) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.panics {
+		panic("propose")
+	}
+	if c.onPropose != nil {
+		c.onPropose(ctx)
+	}
+	if c.proposeErr != nil {
+		return nil, c.proposeErr
+	}
+	c.commands = append(c.commands, cmd)
+	c.sequence++
+	batch := &fsmpb.Batch{Session: c.session, Sequence: c.sequence, Low: c.sequence, Commands: []*fsmpb.Command{cmd}}
+	e := &fsmpb.Entry{Stamp: c.clock, Batches: []*fsmpb.Batch{batch}}
+	data, err := fsm.Encode(e)
+	if err != nil {
+		return nil, err
+	}
+	c.index++
+	applied, err := c.state.Apply(c.index, data)
+	if err != nil {
+		return nil, err
+	}
+	return applied.Batches[0].Answers[0], nil
+}
+
+func (c *fakeCluster) ReadIndex(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readIndexes++
+	return c.readErr
+}
+
+func (c *fakeCluster) WaitRevision(_ context.Context, revision uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waited = append(c.waited, revision)
+	return c.waitErr
+}
+
+func (c *fakeCluster) State() *fsm.State { return c.state }
+func (c *fakeCluster) Name() string      { return "n1" }
+func (c *fakeCluster) Ready() error      { return c.readyErr }
+
+func (c *fakeCluster) Status(context.Context) cluster.Status {
+	if c.alone {
+		return cluster.Status{}
+	}
+	return cluster.Status{
+		ClusterID: "c", Leader: "n1", Term: 3, Revision: c.state.Point().Revision,
+		Version: cluster.VersionStatus{Cluster: 1, Min: 1, Max: 1},
+		Nodes:   []cluster.MemberStatus{{ID: "1", Name: "n1", Role: "voter", Leader: true, Healthy: true}},
+	}
+}
+
+func (c *fakeCluster) TransferLeadership(_ context.Context, to string) error {
+	c.transferred = append(c.transferred, to)
+	return c.adminErr
+}
+
+func (c *fakeCluster) RemoveMember(_ context.Context, member string) error {
+	c.removed = append(c.removed, member)
+	return c.adminErr
+}
+
+// An api is a server over a fake cluster, and how tests talk to it.
+type api struct {
+	tb      testing.TB
+	cluster *fakeCluster
+	server  *Server
+}
+
+func newAPI(tb testing.TB, configure ...func(*Config)) *api {
+	tb.Helper()
+	c := newFakeCluster(tb)
+	config := Config{Cluster: c, Version: "test"}
+	for _, f := range configure {
+		f(&config)
+	}
+	s, err := New(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &api{tb: tb, cluster: c, server: s}
+}
+
+// An answer is a response, with its body decoded if it is JSON.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	json   map[string]any
+}
+
+// do sends a request; headers are names and values in turn. With
+// Transfer-Encoding the body has no known length.
+func (x *api) do(method, path, body string, headers ...string) answer {
+	x.tb.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Transfer-Encoding" {
+			r.ContentLength = -1
+			continue
+		}
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	x.server.Handler().ServeHTTP(w, r)
+	a := answer{status: w.Code, header: w.Header(), body: w.Body.String()}
+	_ = json.Unmarshal(w.Body.Bytes(), &a.json)
+	return a
+}
+
+func (x *api) get(path string, headers ...string) answer {
+	x.tb.Helper()
+	return x.do("GET", path, "", headers...)
+}
+
+func (x *api) post(path, body string, headers ...string) answer {
+	x.tb.Helper()
+	return x.do("POST", path, body, headers...)
+}
+
+func (x *api) delete(path string, headers ...string) answer {
+	x.tb.Helper()
+	return x.do("DELETE", path, "", headers...)
+}
+
+// ok fails the test unless a is 200 with this body, which may be "" for any.
+func (x *api) ok(a answer, body string) answer {
+	x.tb.Helper()
+	if a.status != http.StatusOK || body != "" && a.body != body {
+		x.tb.Fatalf("got %d %s, want 200 %s", a.status, a.body, body)
+	}
+	return a
+}
+
+// refused fails the test unless a is an error of this status and code.
+func (x *api) refused(a answer, status int, code string) answer {
+	x.tb.Helper()
+	if a.status != status || a.json["code"] != code || a.json["error"] != code {
+		x.tb.Fatalf("got %d %s, want %d %s", a.status, a.body, status, code)
+	}
+	if a.json["message"] == "" {
+		x.tb.Errorf("an error without a message: %s", a.body)
+	}
+	return a
+}
+
+func (x *api) revision() uint64 { return x.cluster.state.Point().Revision }
+
+// number returns a member of a's body that is a number.
+func (a answer) number(name string) int {
+	n, ok := a.json[name].(float64)
+	if !ok {
+		return -1
+	}
+	return int(n)
+}

@@ -1,0 +1,160 @@
+// Package httpapi serves the wire contract over HTTP: it parses and validates
+// requests, turns them into commands for the cluster or into reads of the
+// local state, and answers in JSON. It holds no state of its own, and it does
+// not know how a command is replicated.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// DefaultMaxValueBytes is the largest value that is stored unless configured
+// otherwise.
+const DefaultMaxValueBytes = 1 << 20
+
+// What a slow client may take before its connection is closed.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 60 * time.Second            // header and body together
+	writeTimeout      = maxTimeout + 30*time.Second // from the request's start to the answer's end
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+)
+
+// Cluster is what the handlers need of a node. Its errors are those of
+// package cluster; all methods may be called at the same time.
+type Cluster interface {
+	// Propose replicates c and returns the answer to it, once it is applied
+	// here or the node that applied it has said so. A command that is refused
+	// is an answer; an error says what became of the write.
+	Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Answer, error)
+
+	// ReadIndex returns once the local state covers every write that was
+	// acknowledged anywhere before the call.
+	ReadIndex(ctx context.Context) error
+
+	// WaitRevision returns once the local state has reached revision.
+	WaitRevision(ctx context.Context, revision uint64) error
+
+	State() *fsm.State
+	Name() string // of this node, for people
+	Ready() error // nil: it knows a leader and has caught up
+	Status(ctx context.Context) cluster.Status
+
+	// TransferLeadership moves leadership to a node; "" picks the best follower.
+	TransferLeadership(ctx context.Context, to string) error
+	RemoveMember(ctx context.Context, idOrName string) error
+}
+
+// Config configures a Server. Cluster is required.
+type Config struct {
+	Cluster       Cluster
+	Logger        *slog.Logger         // nil: discards
+	Metrics       *prometheus.Registry // what /metrics shows; nil: the server's own figures only
+	MaxValueBytes int                  // largest value; 0: DefaultMaxValueBytes
+	CORSOrigins   []string             // that browsers may call from; "*": any
+	Version       string               // of the binary, told as a metric
+}
+
+// Server serves the API of one node.
+type Server struct {
+	cluster  Cluster
+	log      *slog.Logger
+	metrics  *metrics
+	cors     *cors
+	node     string
+	maxValue int
+
+	table    []*route
+	methods  []string // that occur in table, sorted
+	router   *httprouter.Router
+	http     *http.Server
+	draining atomic.Bool
+}
+
+// New returns a Server that is not listening.
+func New(c Config) (*Server, error) {
+	if c.Cluster == nil {
+		return nil, errors.New("httpapi: a cluster is required")
+	}
+	if c.MaxValueBytes < 0 {
+		return nil, fmt.Errorf("httpapi: the largest value cannot be %d bytes", c.MaxValueBytes)
+	}
+	if c.MaxValueBytes == 0 {
+		c.MaxValueBytes = DefaultMaxValueBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	metrics, err := newMetrics(c.Metrics, c.Version)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
+	}
+	cors, err := newCORS(c.CORSOrigins)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: cors origins: %w", err)
+	}
+	s := &Server{
+		cluster: c.Cluster, log: c.Logger, metrics: metrics, cors: cors,
+		node: c.Cluster.Name(), maxValue: c.MaxValueBytes,
+	}
+	s.route()
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+// newHTTP sets the limits against slow clients. The one on writing is set for
+// each request (see serve), as a stream is to outlive it.
+func (s *Server) newHTTP() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Handler returns the API as a handler, for a server other than Serve's.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.dispatch) }
+
+// Serve answers requests on ln until Shutdown, which makes it return nil.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// SetDraining makes /ready answer 503 from now on, so that load balancers
+// look elsewhere while requests are still served.
+func (s *Server) SetDraining() { s.draining.Store(true) }
+
+// Shutdown stops accepting connections and waits until the requests in flight
+// are answered, or ctx ends: then it cuts them off and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.SetDraining()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		_ = s.http.Close()
+	}
+	return err
+}

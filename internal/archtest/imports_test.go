@@ -1,0 +1,93 @@
+package archtest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrows says which packages of ours a package may import: anywhere, and
+// beyond that in its tests. A package's external tests may import it.
+type arrows struct{ code, tests []string }
+
+// mayImport has a row for each package of ours. To add an arrow, add it here
+// and to the picture in docs/ARCHITECTURE.md.
+var mayImport = map[string]arrows{
+	"snapshot":            {},
+	"fsm/fsmpb":           {},
+	"fsm":                 {code: []string{"fsm/fsmpb", "snapshot"}},
+	"cluster/clusterpb":   {code: []string{"fsm/fsmpb"}},
+	"cluster":             {code: []string{"cluster/clusterpb", "fsm", "fsm/fsmpb", "snapshot"}, tests: []string{"cluster/clustertest"}},
+	"cluster/clustertest": {code: []string{"cluster", "fsm", "fsm/fsmpb"}},
+	"httpapi":             {code: []string{"cluster", "fsm", "fsm/fsmpb"}, tests: []string{"client", "cluster/clustertest"}},
+	"client":              {},
+	"cmd/stateraft":       {code: []string{"client", "cluster", "fsm", "httpapi", "snapshot"}},
+	"internal/archtest":   {},
+}
+
+// onlyIn says which packages of ours may import a package of others, or one
+// below it, so that what it brings stays behind one door.
+var onlyIn = map[string][]string{
+	"github.com/hashicorp/raft":           {"cluster"},
+	"github.com/hashicorp/raft-boltdb":    {"cluster"},
+	"github.com/hashicorp/memberlist":     {"cluster"},
+	"go.etcd.io/bbolt":                    {"cluster"},
+	"github.com/tidwall/btree":            {"fsm"},
+	"github.com/julienschmidt/httprouter": {"httpapi"},
+	"github.com/spf13":                    {"cmd/stateraft"},
+	"net/http":                            {"client", "cmd/stateraft", "httpapi"},
+	"github.com/prometheus/client_golang": {"cluster", "cluster/clustertest", "cmd/stateraft", "httpapi"},
+	"github.com/rogpeppe/go-internal":     {"cmd/stateraft"},
+	"github.com/stretchr/testify":         {},
+}
+
+func TestImports(t *testing.T) {
+	unseen := maps.Clone(mayImport)
+	for _, p := range ours(t) {
+		row, known := mayImport[p.path()]
+		if !known {
+			t.Errorf("%s is in no row of mayImport: add it there and to the picture in docs/ARCHITECTURE.md", p.path())
+			continue
+		}
+		delete(unseen, p.path())
+		tests := slices.Concat(row.code, row.tests, []string{p.path()})
+		checkImports(t, p.path(), p.Imports, row.code)
+		checkImports(t, "a test of "+p.path(), p.TestImports, tests)
+		checkImports(t, "a test of "+p.path(), p.XTestImports, tests)
+		checkDoors(t, p.path(), slices.Concat(p.Imports, p.TestImports, p.XTestImports))
+	}
+	for _, path := range slices.Sorted(maps.Keys(unseen)) {
+		t.Errorf("mayImport has a row for %s, which is no package: remove the row", path)
+	}
+}
+
+// checkImports reports each import of ours that is not among the allowed.
+func checkImports(t *testing.T, who string, imports, allowed []string) {
+	t.Helper()
+	for _, path := range imports {
+		path, isOurs := strings.CutPrefix(path, module+"/")
+		if isOurs && !slices.Contains(allowed, path) {
+			t.Errorf("%s imports %s: there is no such arrow in mayImport", who, path)
+		}
+	}
+}
+
+// checkDoors reports each import that onlyIn gives to other packages.
+func checkDoors(t *testing.T, who string, imports []string) {
+	t.Helper()
+	for door, keepers := range onlyIn {
+		for _, path := range imports {
+			if within(path, door) && !slices.Contains(keepers, who) {
+				t.Errorf("%s imports %s: only %q may", who, path, keepers)
+			}
+		}
+	}
+}
+
+// within reports whether path is the package root or below it, as its further
+// major versions are.
+func within(path, root string) bool {
+	rest, ok := strings.CutPrefix(path, root)
+	return ok && (rest == "" || rest[0] == '/')
+}

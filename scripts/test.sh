@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs every check and test, after installing what they need beside Go.
+# Arguments go to "go test", as in: scripts/test.sh -short
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# install adds Debian packages.
+install() {
+	local sudo=()
+	[[ $(id -u) == 0 ]] || sudo=(sudo)
+	"${sudo[@]}" apt-get update -qq
+	"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# The race detector wants a C compiler, the published Python clients a venv.
+command -v gcc >/dev/null || install gcc libc6-dev
+python3 -c 'import ensurepip' 2>/dev/null || install python3 python3-venv
+
+# The tests find the interpreter that has the clients in STATERAFT_TEST_PYTHON.
+python=.cache/python
+if ! cmp -s scripts/python-requirements.txt "$python/requirements.txt"; then
+	rm -rf "$python"
+	python3 -m venv "$python"
+	"$python/bin/pip" install --quiet --disable-pip-version-check --requirement scripts/python-requirements.txt
+	cp scripts/python-requirements.txt "$python/requirements.txt"
+fi
+export STATERAFT_TEST_PYTHON=$PWD/$python/bin/python
+
+scripts/lint.sh
+go test -race "$@" ./...
+scripts/fuzz.sh 3s
