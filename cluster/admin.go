@@ -102,7 +102,7 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 		return err
 	}
 	defer n.committer.resume()
-	if err := n.committer.pause(ctx); err != nil {
+	if err := n.committer.hold(ctx); err != nil {
 		return fmt.Errorf("%w: entries in flight did not end: %w", ErrRefused, err)
 	}
 	s, ok := n.firstLevel(ctx, candidates)

@@ -33,11 +33,11 @@ type committer struct {
 	stats *metrics
 
 	mu       sync.Mutex
-	open     bool        // a term has begun: its first entry is in the log
-	paused   bool        // leadership is being handed over
+	leading  bool        // proposals are accepted
+	held     bool        // and wait: the term has not begun, or is being handed over
 	waiting  []*proposal // oldest first
 	inFlight int         // entries given to Raft
-	changed  chan struct{}
+	changed  signal      // after each entry
 }
 
 // A proposal is one thing to put into the log, alone or with others.
@@ -54,7 +54,7 @@ type proposed struct {
 }
 
 func newCommitter(r *raft.Raft, c *clusterClock, m *metrics) *committer {
-	return &committer{raft: r, clock: c, stats: m, changed: make(chan struct{}, 1)}
+	return &committer{raft: r, clock: c, stats: m, changed: make(signal, 1)}
 }
 
 // commit proposes e, an entry without a stamp, and returns what it did once it
@@ -76,7 +76,7 @@ func (c *committer) commit(ctx context.Context, e *fsmpb.Entry) (proposed, error
 func (c *committer) enqueue(p *proposal) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.open || c.paused {
+	if !c.leading {
 		return errNotLeader
 	}
 	if len(c.waiting) >= maxCommitWaiting {
@@ -97,30 +97,31 @@ func (c *committer) first(e *fsmpb.Entry) proposed {
 	return <-p.done
 }
 
-// start admits proposals; stop refuses those that wait and all that come.
-func (c *committer) start() {
+// lead accepts proposals and holds them until resume; follow refuses those
+// that wait and all that come.
+func (c *committer) lead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open, c.paused = true, false
+	c.leading, c.held = true, true
 }
 
-func (c *committer) stop() {
+func (c *committer) follow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.open = false
+	c.leading = false
 	for _, p := range c.waiting {
 		p.done <- proposed{err: errNotLeader}
 	}
 	c.waiting = nil
 }
 
-// pause holds proposals off, for a hand-over, and returns when none is in
+// hold keeps proposals back, for a hand-over, and returns when none is in
 // Raft's hands. resume ends it.
-func (c *committer) pause(ctx context.Context) error {
+func (c *committer) hold(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		c.paused = true
-		idle := c.inFlight == 0 && len(c.waiting) == 0
+		c.held = true
+		idle := c.inFlight == 0
 		c.mu.Unlock()
 		if idle {
 			return nil
@@ -136,7 +137,7 @@ func (c *committer) pause(ctx context.Context) error {
 func (c *committer) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.paused = false
+	c.held = false
 	c.sendLocked()
 }
 
@@ -149,7 +150,7 @@ func (c *committer) queued() int {
 
 // sendLocked gives Raft as many entries as may be in flight. c.mu is held.
 func (c *committer) sendLocked() {
-	for c.inFlight < maxEntriesAtOnce && len(c.waiting) > 0 {
+	for !c.held && c.inFlight < maxEntriesAtOnce && len(c.waiting) > 0 {
 		n := c.fit()
 		group := c.waiting[:n:n]
 		if c.waiting = c.waiting[n:]; len(c.waiting) == 0 {
@@ -187,10 +188,7 @@ func (c *committer) send(group []*proposal) {
 	c.inFlight--
 	c.sendLocked()
 	c.mu.Unlock()
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
+	c.changed.signal()
 	for i, p := range group {
 		res.batch = i
 		p.done <- res

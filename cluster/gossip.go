@@ -86,11 +86,10 @@ func startGossip(c gossipConfig) (*gossip, error) {
 			return nil, fmt.Errorf("gossip: address to join: %w", err)
 		}
 	}
-	meta, err := encodeMeta(c.meta())
-	if err != nil {
+	var err error
+	if g.meta, err = g.describe(); err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	g.meta = meta
 	mc, err := g.memberlistConfig()
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
@@ -98,7 +97,9 @@ func startGossip(c gossipConfig) (*gossip, error) {
 	if g.list, err = memberlist.Create(mc); err != nil {
 		return nil, fmt.Errorf("gossip: listen on %s: %w", c.bind, err)
 	}
-	g.own = g.members()[0].Gossip // this node's: memberlist has told of it, and of nobody else yet
+	g.mu.Lock()
+	g.own = g.alive[c.nodeID].GetGossip()
+	g.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	g.wg.Go(func() { g.joinLoop(ctx) })
@@ -121,6 +122,8 @@ func (g *gossip) memberlistConfig() (*memberlist.Config, error) {
 		if mc.AdvertiseAddr, mc.AdvertisePort, err = resolveAddr(a); err != nil {
 			return nil, fmt.Errorf("advertised address: %w", err)
 		}
+	} else if net.ParseIP(bindIP).IsUnspecified() {
+		return nil, fmt.Errorf("%s cannot be told to other nodes: an address to advertise is needed", g.config.bind)
 	}
 	mc.SecretKey = g.config.key
 	mc.ProbeInterval, mc.ProbeTimeout = 500*time.Millisecond, 200*time.Millisecond
@@ -146,6 +149,15 @@ func resolveAddr(addr string) (ip string, port int, err error) {
 		return "0.0.0.0", tcp.Port, nil
 	}
 	return tcp.IP.String(), tcp.Port, nil
+}
+
+// describe encodes what this node says of itself.
+func (g *gossip) describe() ([]byte, error) {
+	m := g.config.meta()
+	if m.NodeId != g.config.nodeID {
+		return nil, fmt.Errorf("node id is %q, not this node's, %q", m.NodeId, g.config.nodeID)
+	}
+	return encodeMeta(m)
 }
 
 // encodeMeta names the member that is too long.
@@ -209,7 +221,7 @@ func (g *gossip) announceLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		meta, err := encodeMeta(g.config.meta())
+		meta, err := g.describe()
 		if err != nil {
 			g.config.logger.Error("gossip goes on saying what it said before", "err", err)
 			continue

@@ -27,6 +27,8 @@ func (n *Node) handle(ctx context.Context, from peer, req *clusterpb.Request) *c
 		return answerOf(&clusterpb.Response{Index: index}, err)
 	case req.Term != nil:
 		return &clusterpb.Response{Term: n.raft.CurrentTerm()}
+	case req.LeaderGone != nil:
+		return n.answerGone(ctx, req.LeaderGone)
 	case req.Remove != nil:
 		return answerOf(&clusterpb.Response{}, n.removeAsLeader(ctx, req.Remove.Node))
 	case req.Transfer != nil:

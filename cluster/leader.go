@@ -94,6 +94,8 @@ func (n *Node) runLeadership(ctx context.Context) {
 // entry into the log, and then admits writes, confirms reads, ends what is due
 // and looks after the members, until ctx ends.
 func (n *Node) lead(ctx context.Context) {
+	n.committer.lead()
+	defer n.committer.follow()
 	base, err := n.agreeOnTime(ctx)
 	if err != nil {
 		return
@@ -106,8 +108,7 @@ func (n *Node) lead(ctx context.Context) {
 	}
 	n.term.Store(t)
 	defer n.term.Store(nil)
-	n.committer.start()
-	defer n.committer.stop()
+	n.committer.resume()
 	n.cfg.Logger.Info("leading", "term", t.number)
 	defer n.cfg.Logger.Info("no longer leading", "term", t.number)
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -80,6 +81,16 @@ func (l *leaders) wait(ctx context.Context) (leader, error) {
 		case <-ctx.Done():
 			return leader{}, context.Cause(ctx)
 		}
+	}
+}
+
+// pause waits for d, or until another leader is known or ctx ends.
+func (l *leaders) pause(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	select {
+	case <-l.current().ctx.Done():
+	case <-ctx.Done():
 	}
 }
 

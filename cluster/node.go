@@ -45,6 +45,7 @@ type Node struct {
 	reads      *reader
 	leaders    *leaders
 	leadership *leadership
+	lostLeader signal // the connection to the leader ended, or another voter lost its own
 	metrics    *metrics
 
 	logEnd    uint64                   // last index of the log when the process started
@@ -75,6 +76,7 @@ func Open(cfg Config) (*Node, error) {
 	n.state.Speak(cfg.Tuning.MaxVersion)
 	n.clock = newClock(cfg.Tuning.Wall)
 	n.leadership = newLeadership()
+	n.lostLeader = make(signal, 1)
 	n.goLoop(n.leadership.drain)
 	n.metrics = newMetrics(cfg.Metrics, n)
 	n.fsm = &raftFSM{state: n.state, onApply: n.onApply, fatal: n.fatal, logger: cfg.Logger}
@@ -84,6 +86,7 @@ func Open(cfg Config) (*Node, error) {
 	close(n.started)
 	n.goLoop(n.runLeadership)
 	n.goLoop(n.runMembership)
+	n.goLoop(n.watchLeader)
 	return n, nil
 }
 
@@ -102,9 +105,9 @@ func (n *Node) open() error {
 	}
 	n.committer = newCommitter(n.raft, n.clock, n.metrics)
 	n.leaders = newLeaders(n.raft)
-	n.reads = newReader(n.ctx, n.readIndex, &n.fsm.applied)
+	n.reads = newReader(n.ctx, n.readIndex, n.leaders.pause, &n.fsm.applied)
 	n.proposer = &proposer{
-		deliver: n.deliver, open: n.openSession, stats: n.metrics, ctx: n.ctx,
+		deliver: n.deliver, open: n.openSession, pause: n.leaders.pause, stats: n.metrics, ctx: n.ctx,
 		inFlight: make(map[uint64]*flight),
 	}
 	return n.openGossip()
@@ -122,6 +125,8 @@ func (n *Node) openTransport() (err error) {
 		logger: n.cfg.Logger,
 		dial:   n.cfg.Tuning.Dial,
 		accept: n.cfg.Tuning.Accept,
+
+		onDisconnect: func(string) { n.lostLeader.signal() }, // whose it was is looked at there
 	})
 	return err
 }

@@ -33,6 +33,7 @@ const (
 type proposer struct {
 	deliver func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) // one attempt; errNotLeader: nothing was proposed
 	open    func(context.Context) (uint64, error)                           // opens a session; blocks until it is
+	pause   func(context.Context, time.Duration)                            // ends early when another leader is known
 	stats   *metrics
 	ctx     context.Context // ends when the node closes
 
@@ -234,7 +235,7 @@ func (p *proposer) fly(f *flight) {
 		case !isCertain(err):
 			certain = false
 		}
-		sleep(p.ctx, pause)
+		p.pause(p.ctx, pause)
 	}
 }
 
@@ -288,7 +289,7 @@ func (p *proposer) putBack(f *flight, pause time.Duration) {
 		p.sequence--
 	}
 	p.mu.Unlock()
-	sleep(p.ctx, pause) // before the next batch may leave
+	p.pause(p.ctx, pause) // before the next batch may leave
 	p.land(f)
 }
 

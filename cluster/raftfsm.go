@@ -19,7 +19,7 @@ type raftFSM struct {
 	applied  watermark // index of the last entry applied; waits end here
 	revision watermark
 	onApply  func(index, term uint64) // after each batch of entries, with the last one's; must not block
-	fatal    func(error)        // the node must stop
+	fatal    func(error)              // the node must stop
 	logger   *slog.Logger
 
 	broken error // once set, nothing more is applied

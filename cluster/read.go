@@ -21,6 +21,7 @@ import (
 // until this node has applied that index.
 type reader struct {
 	ask     func(context.Context) (uint64, error) // one round's question
+	pause   func(context.Context, time.Duration)  // ends early when another leader is known
 	applied *watermark
 	ctx     context.Context
 
@@ -35,8 +36,8 @@ type round struct {
 	err   error
 }
 
-func newReader(ctx context.Context, ask func(context.Context) (uint64, error), applied *watermark) *reader {
-	return &reader{ask: ask, applied: applied, ctx: ctx}
+func newReader(ctx context.Context, ask func(context.Context) (uint64, error), pause func(context.Context, time.Duration), applied *watermark) *reader {
+	return &reader{ask: ask, pause: pause, applied: applied, ctx: ctx}
 }
 
 // read returns nil once this node has applied everything acknowledged before
@@ -50,7 +51,6 @@ func (r *reader) read(ctx context.Context) error {
 		if ctx.Err() != nil || r.ctx.Err() != nil {
 			return ErrNoLeader
 		}
-		sleep(ctx, firstPause)
 	}
 }
 
@@ -77,9 +77,10 @@ func (r *reader) join() *round {
 	return r.next
 }
 
-// run does rounds, one after the other, while somebody waits.
+// run does rounds, one after the other, while somebody waits. It pauses after
+// one that failed, so that its reads do not come back at once.
 func (r *reader) run() {
-	for {
+	for pause := firstPause; ; {
 		r.mu.Lock()
 		now := r.next
 		r.next = nil
@@ -89,7 +90,12 @@ func (r *reader) run() {
 			return
 		}
 		r.mu.Unlock()
-		now.index, now.err = r.ask(r.ctx)
+		if now.index, now.err = r.ask(r.ctx); now.err != nil {
+			r.pause(r.ctx, pause)
+			pause = min(2*pause, maxPause)
+		} else {
+			pause = firstPause
+		}
 		close(now.known)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -130,18 +131,30 @@ func (c *frameConn) writeLoop() {
 }
 
 func (c *frameConn) writeQueued(w *bufio.Writer, f *outFrame) error {
-	for {
+	for f != nil {
 		if f.take() {
 			if _, err := w.Write(f.block); err != nil {
 				return err
 			}
 		}
+		f = c.queued()
+	}
+	return w.Flush()
+}
+
+// queued returns a frame that waits, or nil. It lets others run once before it
+// gives up: with many callers the next frames are a moment away, and a flush
+// is the dearest part of a call.
+func (c *frameConn) queued() *outFrame {
+	for range 2 {
 		select {
-		case f = <-c.out:
+		case f := <-c.out:
+			return f
 		default:
-			return w.Flush()
+			runtime.Gosched()
 		}
 	}
+	return nil
 }
 
 // impatientWriter fails when the peer takes nothing for writeTimeout, however

@@ -33,10 +33,11 @@ func (t *transport) serveCalls(l *link, p peer) {
 // callServer is the end of a connection for node calls that answers.
 type callServer struct {
 	*frameConn
-	peer  peer
-	slots chan struct{} // one element for each call being handled
-	ctx   context.Context
-	wg    sync.WaitGroup
+	peer    peer
+	settled bool          // peer is of this node's cluster; the reader's own
+	slots   chan struct{} // one element for each call being handled
+	ctx     context.Context
+	wg      sync.WaitGroup
 }
 
 func (s *callServer) readLoop() error {
@@ -63,11 +64,17 @@ func (s *callServer) readLoop() error {
 	}
 }
 
-// refusal looks at the handshake's rule again: a node that belonged to no
-// cluster then may have joined one since.
+// refusal looks at the handshake's rule again, until both ends are known to be
+// of one cluster: a node that belonged to none then may have joined one since.
 func (s *callServer) refusal() string {
+	if s.settled {
+		return ""
+	}
+	ours := s.link.transport.hello()
 	theirs := &clusterpb.Hello{Wire: wireVersion, ClusterId: s.peer.clusterID, NodeId: s.peer.nodeID}
-	return refusal(nodeCalls, s.link.transport.hello(), theirs)
+	why := refusal(nodeCalls, ours, theirs)
+	s.settled = why == "" && len(ours.ClusterId) > 0 && len(theirs.ClusterId) > 0
+	return why
 }
 
 func (s *callServer) answer(f *clusterpb.Frame) {

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	writeTimeout = 5 * time.Second // without progress of a write
-	maxInbound   = 1024            // connections; more are closed at once
+	writeTimeout   = 5 * time.Second  // of a node call's bytes, without progress
+	silenceTimeout = 10 * time.Second // of any connection; a follower may write a snapshot to a slow disk meanwhile
+	maxInbound     = 1024             // connections; more are closed at once
 )
 
 // keepAlive finds a host that vanished while nothing was being sent to it.
@@ -171,7 +172,7 @@ type link struct {
 	transport *transport
 	dialled   string // address; empty: the peer dialled
 
-	// Guarded by transport.mu until the handshake is over, constant afterwards.
+	// Set once, when the peer has said hello; guarded by transport.mu.
 	kind   byte
 	nodeID string
 }
@@ -325,6 +326,7 @@ func (t *transport) receive(l *link) (byte, *clusterpb.Hello, error) {
 	}
 	ours := t.hello()
 	kind, theirs, err := welcome(l, ours, func(kind byte, theirs *clusterpb.Hello) string {
+		l.identify(kind, theirs.NodeId) // first, so that sever misses nobody who was let in
 		if t.config.accept != nil && !t.config.accept(theirs.NodeId) {
 			return "not accepted"
 		}
@@ -333,7 +335,6 @@ func (t *transport) receive(l *link) (byte, *clusterpb.Hello, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	l.identify(kind, theirs.NodeId)
 	l.SetDeadline(time.Time{})
 	return kind, theirs, nil
 }

@@ -17,8 +17,9 @@ const (
 // watches what raft sends, to tell followers of commits at once: see notice.go.
 type raftTransport struct {
 	*raft.NetworkTransport
-	streams *raftStreams
-	notices *commitNotices
+	streams  *raftStreams
+	notices  *commitNotices
+	consumer chan raft.RPC
 }
 
 // raftTransport is to be given to raft.NewRaft.
@@ -40,7 +41,39 @@ func newRaftTransport(t *transport) *raftTransport {
 		MsgpackUseNewTimeFormat: true,
 	})
 	r.notices = newCommitNotices(r.NetworkTransport.AppendEntries)
+	r.consumer = make(chan raft.RPC)
+	t.wg.Go(func() { r.consume(streams.ctx) })
 	return r
+}
+
+// Consumer implements raft.Transport: what others send, and campaign.
+func (r *raftTransport) Consumer() <-chan raft.RPC { return r.consumer }
+
+func (r *raftTransport) consume(ctx context.Context) {
+	for {
+		select {
+		case rpc := <-r.NetworkTransport.Consumer():
+			r.hand(ctx, rpc)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *raftTransport) hand(ctx context.Context, rpc raft.RPC) {
+	select {
+	case r.consumer <- rpc:
+	case <-ctx.Done():
+	}
+}
+
+// campaign makes this node's raft stand for election at once, as the library's
+// transfer makes another's. It checks nothing.
+func (r *raftTransport) campaign(ctx context.Context) {
+	r.hand(ctx, raft.RPC{
+		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
+		RespChan: make(chan raft.RPCResponse, 1),
+	})
 }
 
 // AppendEntries implements raft.Transport.

@@ -231,7 +231,7 @@ type Request struct {
 	PrepareVersion *PrepareVersion        `protobuf:"bytes,9,opt,name=prepare_version,json=prepareVersion,proto3" json:"prepare_version,omitempty"`
 	Remove         *Remove                `protobuf:"bytes,10,opt,name=remove,proto3" json:"remove,omitempty"`
 	Transfer       *Transfer              `protobuf:"bytes,11,opt,name=transfer,proto3" json:"transfer,omitempty"`
-	Campaign       *Campaign              `protobuf:"bytes,12,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	LeaderGone     *LeaderGone            `protobuf:"bytes,12,opt,name=leader_gone,json=leaderGone,proto3" json:"leader_gone,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -343,9 +343,9 @@ func (x *Request) GetTransfer() *Transfer {
 	return nil
 }
 
-func (x *Request) GetCampaign() *Campaign {
+func (x *Request) GetLeaderGone() *LeaderGone {
 	if x != nil {
-		return x.Campaign
+		return x.LeaderGone
 	}
 	return nil
 }
@@ -356,10 +356,10 @@ type Response struct {
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Answer        *fsmpb.BatchAnswer     `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
 	Session       uint64                 `protobuf:"varint,4,opt,name=session,proto3" json:"session,omitempty"`
-	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
-	Term          uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`
+	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"` // ReadIndex; LeaderGone: last index of the log
+	Term          uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`   // Term; LeaderGone: term of that entry
 	Status        *NodeStatus            `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
-	Live          bool                   `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`         // Clock: the estimate rests on this life of the process
+	Live          bool                   `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`         // Clock: the estimate rests on this life of the process; LeaderGone: it is
 	Estimate      int64                  `protobuf:"varint,9,opt,name=estimate,proto3" json:"estimate,omitempty"` // Clock: cluster time, µs
 	Wall          int64                  `protobuf:"varint,10,opt,name=wall,proto3" json:"wall,omitempty"`        // Clock: wall clock, µs since 1970
 	ClusterId     []byte                 `protobuf:"bytes,11,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -1165,28 +1165,30 @@ func (x *Transfer) GetTo() string {
 	return ""
 }
 
-// Campaign asks a voter to stand for election now: the leader is going.
-type Campaign struct {
+// LeaderGone asks a voter whether the leader's port refuses it too. It is
+// answered with live: it does, and with the end of the voter's log.
+type LeaderGone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	LeaderId      string                 `protobuf:"bytes,1,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Campaign) Reset() {
-	*x = Campaign{}
+func (x *LeaderGone) Reset() {
+	*x = LeaderGone{}
 	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Campaign) String() string {
+func (x *LeaderGone) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Campaign) ProtoMessage() {}
+func (*LeaderGone) ProtoMessage() {}
 
-func (x *Campaign) ProtoReflect() protoreflect.Message {
+func (x *LeaderGone) ProtoReflect() protoreflect.Message {
 	mi := &file_cluster_clusterpb_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1198,12 +1200,19 @@ func (x *Campaign) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Campaign.ProtoReflect.Descriptor instead.
-func (*Campaign) Descriptor() ([]byte, []int) {
+// Deprecated: Use LeaderGone.ProtoReflect.Descriptor instead.
+func (*LeaderGone) Descriptor() ([]byte, []int) {
 	return file_cluster_clusterpb_node_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *Campaign) GetTerm() uint64 {
+func (x *LeaderGone) GetLeaderId() string {
+	if x != nil {
+		return x.LeaderId
+	}
+	return ""
+}
+
+func (x *LeaderGone) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
 	}
@@ -1344,7 +1353,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
 	"\arequest\x18\x02 \x01(\v2\x1d.stateraft.cluster.v1.RequestR\arequest\x12:\n" +
-	"\bresponse\x18\x03 \x01(\v2\x1e.stateraft.cluster.v1.ResponseR\bresponse\"\x9b\x05\n" +
+	"\bresponse\x18\x03 \x01(\v2\x1e.stateraft.cluster.v1.ResponseR\bresponse\"\xa2\x05\n" +
 	"\aRequest\x12\x18\n" +
 	"\atimeout\x18\x01 \x01(\x03R\atimeout\x127\n" +
 	"\apropose\x18\x02 \x01(\v2\x1d.stateraft.cluster.v1.ProposeR\apropose\x12>\n" +
@@ -1358,8 +1367,9 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x0fprepare_version\x18\t \x01(\v2$.stateraft.cluster.v1.PrepareVersionR\x0eprepareVersion\x124\n" +
 	"\x06remove\x18\n" +
 	" \x01(\v2\x1c.stateraft.cluster.v1.RemoveR\x06remove\x12:\n" +
-	"\btransfer\x18\v \x01(\v2\x1e.stateraft.cluster.v1.TransferR\btransfer\x12:\n" +
-	"\bcampaign\x18\f \x01(\v2\x1e.stateraft.cluster.v1.CampaignR\bcampaign\"\xdc\x03\n" +
+	"\btransfer\x18\v \x01(\v2\x1e.stateraft.cluster.v1.TransferR\btransfer\x12A\n" +
+	"\vleader_gone\x18\f \x01(\v2 .stateraft.cluster.v1.LeaderGoneR\n" +
+	"leaderGone\"\xdc\x03\n" +
 	"\bResponse\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.stateraft.cluster.v1.Response.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
@@ -1434,9 +1444,11 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x06Remove\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\"\x1a\n" +
 	"\bTransfer\x12\x0e\n" +
-	"\x02to\x18\x01 \x01(\tR\x02to\"\x1e\n" +
-	"\bCampaign\x12\x12\n" +
-	"\x04term\x18\x01 \x01(\x04R\x04term\"\x8c\x02\n" +
+	"\x02to\x18\x01 \x01(\tR\x02to\"=\n" +
+	"\n" +
+	"LeaderGone\x12\x1b\n" +
+	"\tleader_id\x18\x01 \x01(\tR\bleaderId\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\"\x8c\x02\n" +
 	"\n" +
 	"GossipMeta\x12\x1d\n" +
 	"\n" +
@@ -1486,7 +1498,7 @@ var file_cluster_clusterpb_node_proto_goTypes = []any{
 	(*PrepareVersion)(nil),    // 14: stateraft.cluster.v1.PrepareVersion
 	(*Remove)(nil),            // 15: stateraft.cluster.v1.Remove
 	(*Transfer)(nil),          // 16: stateraft.cluster.v1.Transfer
-	(*Campaign)(nil),          // 17: stateraft.cluster.v1.Campaign
+	(*LeaderGone)(nil),        // 17: stateraft.cluster.v1.LeaderGone
 	(*GossipMeta)(nil),        // 18: stateraft.cluster.v1.GossipMeta
 	(*fsmpb.BatchAnswer)(nil), // 19: stateraft.fsm.v1.BatchAnswer
 	(*fsmpb.Batch)(nil),       // 20: stateraft.fsm.v1.Batch
@@ -1505,7 +1517,7 @@ var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	14, // 9: stateraft.cluster.v1.Request.prepare_version:type_name -> stateraft.cluster.v1.PrepareVersion
 	15, // 10: stateraft.cluster.v1.Request.remove:type_name -> stateraft.cluster.v1.Remove
 	16, // 11: stateraft.cluster.v1.Request.transfer:type_name -> stateraft.cluster.v1.Transfer
-	17, // 12: stateraft.cluster.v1.Request.campaign:type_name -> stateraft.cluster.v1.Campaign
+	17, // 12: stateraft.cluster.v1.Request.leader_gone:type_name -> stateraft.cluster.v1.LeaderGone
 	0,  // 13: stateraft.cluster.v1.Response.code:type_name -> stateraft.cluster.v1.Response.Code
 	19, // 14: stateraft.cluster.v1.Response.answer:type_name -> stateraft.fsm.v1.BatchAnswer
 	9,  // 15: stateraft.cluster.v1.Response.status:type_name -> stateraft.cluster.v1.NodeStatus

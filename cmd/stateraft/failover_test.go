@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// A gapMeter has 16 writers spread over the nodes and notes when each write
+// was acknowledged. A writer stops writing while its node is marked down.
+type gapMeter struct {
+	t    *testing.T
+	down []atomic.Bool
+	stop atomic.Bool
+	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	acks []time.Time
+}
+
+func startGapMeter(t *testing.T, c *processCluster) *gapMeter {
+	m := &gapMeter{t: t, down: make([]atomic.Bool, len(c.nodes))}
+	for w := range 16 {
+		i := w % len(c.nodes)
+		cl, err := client.New(client.Config{Endpoints: []string{c.nodes[i].url}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.wg.Go(func() { m.write(cl, i, fmt.Sprint("w", w)) })
+	}
+	return m
+}
+
+// write makes sure of exactly-once too: while no write of its own is unknown,
+// a key's version rises by one with each.
+func (m *gapMeter) write(cl *client.Client, node int, key string) {
+	last := uint64(0)
+	for !m.stop.Load() {
+		if m.down[node].Load() {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		v, err := cl.State.Set(context.Background(), "gap", key, 1)
+		switch {
+		case m.down[node].Load(): // whatever became of it
+			last = 0
+		case err != nil:
+			m.t.Errorf("%s: error at a node that lives: %v", key, err)
+			return
+		case last != 0 && v != last+1:
+			m.t.Errorf("%s: version %d after %d", key, v, last)
+			return
+		default:
+			last = v
+			m.mu.Lock()
+			m.acks = append(m.acks, time.Now())
+			m.mu.Unlock()
+		}
+	}
+}
+
+// longest returns the longest time without an acknowledged write since then.
+func (m *gapMeter) longest(since time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gap := time.Duration(0)
+	for i, at := range m.acks {
+		if i > 0 && at.After(since) {
+			gap = max(gap, at.Sub(m.acks[i-1]))
+		}
+	}
+	return gap
+}
+
+func (m *gapMeter) close() {
+	m.stop.Store(true)
+	m.wg.Wait()
+}
+
+// leader returns the position of the node that leads, as all others say too.
+func (c *processCluster) leader(t *testing.T) int {
+	t.Helper()
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for i, n := range c.nodes {
+			st, err := n.client(t).Cluster.Status(context.Background())
+			if err == nil && st.Leader == fmt.Sprint("n", i+1) {
+				return i
+			}
+		}
+	}
+	t.Fatal("nobody leads")
+	return 0
+}
+
+// failoverRounds is how often each fault is tried: STATERAFT_TEST_ROUNDS, or
+// few.
+func failoverRounds() int {
+	if n, err := strconv.Atoi(os.Getenv("STATERAFT_TEST_ROUNDS")); err == nil {
+		return n
+	}
+	return 3
+}
+
+// Ensure a leader's end stops writes for a short time only, and shows at
+// clients of the other nodes as nothing but that time. The bounds are loose,
+// for machines under load; the log has the figures.
+func TestFailoverGap(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		bound time.Duration
+		end   func(n *processNode) // ends the leader
+		begin func(n *processNode) // brings it back
+	}{
+		{"kill", time.Second,
+			func(n *processNode) { n.stop(t, syscall.SIGKILL) },
+			func(n *processNode) { n.start(t) }},
+		{"term", time.Second,
+			func(n *processNode) { n.stop(t, syscall.SIGTERM) },
+			func(n *processNode) { n.start(t) }},
+		{"pause", 3 * time.Second,
+			func(n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(2 * time.Second) },
+			func(n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := startCluster(t)
+			m := startGapMeter(t, c)
+			defer m.close()
+			var gaps []time.Duration
+			for range failoverRounds() {
+				time.Sleep(time.Second) // of load
+				leader := c.leader(t)
+				begin := time.Now()
+				m.down[leader].Store(true)
+				tt.end(c.nodes[leader])
+				time.Sleep(time.Second) // of load on the others
+				gaps = append(gaps, m.longest(begin))
+				tt.begin(c.nodes[leader])
+				c.nodes[leader].waitReady(t)
+				m.down[leader].Store(false)
+			}
+			slices.Sort(gaps)
+			t.Logf("longest time without a write, %d rounds: median %v, worst %v", len(gaps), gaps[len(gaps)/2], gaps[len(gaps)-1])
+			if worst := gaps[len(gaps)-1]; worst > tt.bound {
+				t.Errorf("worst %v, want at most %v", worst, tt.bound)
+			}
+		})
+	}
+}
