@@ -15,7 +15,7 @@ type clusterClock struct {
 	mu      sync.Mutex
 	base    int64     // cluster time at since, µs
 	since   time.Time // monotonic
-	live    bool      // base rests on an entry newer than the log at start
+	live    bool      // base rests on what happened during this boot of the machine
 	leading bool      // follows the term's own clock, not the stamps applied
 }
 
@@ -23,14 +23,23 @@ func newClock(wall func() time.Time) *clusterClock {
 	return &clusterClock{wall: wall, since: time.Now()}
 }
 
-// observe takes note of cluster time as just applied.
+// observe takes note of cluster time as just applied. live: by an entry that is
+// newer than the log was when the process started.
 func (c *clusterClock) observe(stamp int64, live bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.live = c.live || live
-	if !c.leading {
-		c.base, c.since = stamp, time.Now()
+	if c.leading || c.live && !live {
+		return
 	}
+	c.base, c.since, c.live = stamp, time.Now(), live
+}
+
+// recall takes up the clock of the process before, on the same boot of the
+// machine. Entries that are replayed do not set it back.
+func (c *clusterClock) recall(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.base, c.since, c.live = now, time.Now(), true
 }
 
 // lead begins a term as leader at cluster time base, or goes on from the

@@ -87,6 +87,7 @@ func Open(cfg Config) (*Node, error) {
 	n.goLoop(n.runLeadership)
 	n.goLoop(n.runMembership)
 	n.goLoop(n.watchLeader)
+	n.goLoop(n.noteClock)
 	return n, nil
 }
 
@@ -97,6 +98,7 @@ func (n *Node) open() error {
 	if err := n.id.setName(n.cfg.Name); err != nil {
 		return err
 	}
+	n.recallClock()
 	if err := n.openTransport(); err != nil {
 		return err
 	}

@@ -359,7 +359,7 @@ type Response struct {
 	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"` // ReadIndex; LeaderGone: last index of the log
 	Term          uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`   // Term; LeaderGone: term of that entry
 	Status        *NodeStatus            `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
-	Live          bool                   `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`         // Clock: the estimate rests on this life of the process; LeaderGone: it is
+	Live          bool                   `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`         // Clock: the estimate rests on this boot of the machine; LeaderGone: it is
 	Estimate      int64                  `protobuf:"varint,9,opt,name=estimate,proto3" json:"estimate,omitempty"` // Clock: cluster time, µs
 	Wall          int64                  `protobuf:"varint,10,opt,name=wall,proto3" json:"wall,omitempty"`        // Clock: wall clock, µs since 1970
 	ClusterId     []byte                 `protobuf:"bytes,11,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
