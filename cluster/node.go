@@ -233,8 +233,8 @@ func (n *Node) fatal(err error) {
 // Propose has cmd executed, once, and returns the state machine's answer; a
 // command that is refused has an answer too. ctx should have a deadline.
 //
-// Errors: [ErrNoLeader], [ErrOverloaded], [ErrTooLarge] and [ErrClosed]: cmd
-// did not happen and will not. [ErrOutcomeUnknown]: it may have or may yet.
+// Errors: [ErrNoLeader], [ErrOverloaded], [ErrTooLarge], [ErrRefused] (it is
+// malformed) and [ErrClosed]: cmd did not happen and will not. [ErrOutcomeUnknown]: it may have or may yet.
 func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
 	return n.proposer.propose(ctx, cmd)
 }

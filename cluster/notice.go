@@ -40,7 +40,7 @@ type commitNotices struct {
 type noticedFollower struct {
 	id   raft.ServerID
 	addr raft.ServerAddress
-	like raft.AppendEntriesRequest // header, term and leader for a notice
+	like raft.AppendEntriesRequest // header, which names the leader, and term for a notice
 
 	acked     uint64 // highest entry that it has; 0: unknown since an RPC failed
 	ackedTerm uint64 // term of that entry
@@ -86,7 +86,7 @@ func (n *commitNotices) sending(id raft.ServerID, addr raft.ServerAddress, req *
 	n.enter(req.Term)
 	if f := n.follower(id, req.Term); f != nil {
 		f.addr = addr
-		f.like = raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+		f.like = raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}
 		f.appending++
 	}
 }

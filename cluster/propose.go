@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -69,6 +70,9 @@ type flight struct {
 
 // propose returns the state machine's answer to cmd. Errors as [Node.Propose].
 func (p *proposer) propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
+	if err := fsm.Check(cmd); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	c := &call{command: cmd, size: proto.Size(cmd), done: make(chan answer, 1)}
 	if err := p.enqueue(c); err != nil {
 		return nil, err
