@@ -21,7 +21,9 @@ type clockNote struct {
 	Cluster int64         `json:"clusterUs"`
 }
 
-func (n *Node) clockNotePath() string { return filepath.Join(n.cfg.DataDir, "clock.json") }
+const clockNoteFile = "clock.json"
+
+func (n *Node) clockNotePath() string { return filepath.Join(n.cfg.DataDir, clockNoteFile) }
 
 // recallClock takes up the clock where the last process on this boot left it.
 func (n *Node) recallClock() {

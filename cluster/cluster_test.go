@@ -143,7 +143,7 @@ func TestWipedNode(t *testing.T) {
 	if err := wiped.Ready(); err == nil {
 		t.Fatal("a node with an emptied disk is ready while the old one is a member")
 	}
-	if err := c.Running()[0].RemoveMember(within(t, 10*time.Second), oldID); err != nil {
+	if err := c.Leader().RemoveMember(within(t, 10*time.Second), oldID); err != nil {
 		t.Fatal(err)
 	}
 	c.WaitReady(wiped)

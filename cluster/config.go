@@ -67,6 +67,8 @@ type Tuning struct {
 	PromoteAfter time.Duration // how long a learner must have been level
 	MaxVersion   uint32        // newest protocol version that this node claims to speak
 
+	BeforeWrite func() error // runs ahead of every write of the log: see logstore.Config
+
 	Wall   func() time.Time                                                     // the wall clock
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // of node connections
 	Accept func(nodeID string) bool                                             // whether to talk to a node

@@ -16,6 +16,10 @@ var (
 	// ErrOverloaded: a queue is full. The write did not happen.
 	ErrOverloaded = errors.New("too many writes are waiting")
 
+	// ErrDiskFull: this node's disk or the leader's is nearly full, and only
+	// deletes are accepted. The write did not happen.
+	ErrDiskFull = errors.New("the disk is nearly full; only deletes are accepted")
+
 	// ErrTooLarge: the write fits no log entry. It did not happen.
 	ErrTooLarge = errors.New("the write is larger than a log entry may be")
 

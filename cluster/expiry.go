@@ -7,7 +7,8 @@ import (
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
-// minTick is the least time between two entries that only move the clock.
+// minTick is the least time between two entries that only move the clock,
+// unless one could not end all that was due.
 const minTick = 10 * time.Millisecond
 
 // idleWait is how long the driver sleeps when no key has a deadline; an entry
@@ -27,7 +28,9 @@ func (n *Node) driveExpiry(ctx context.Context, t *leadTerm) {
 		case <-timer.C:
 			if deadline, ok := n.state.NextDeadline(); ok && n.clock.until(deadline) <= 0 {
 				n.tick(ctx, deadline)
-				sleep(ctx, minTick)
+				if !n.state.EndsWaiting() {
+					sleep(ctx, minTick)
+				}
 			}
 		}
 		timer.Reset(n.untilDue())

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 const attemptTimeout = 3 * time.Second
 
 // deliver hands b to the leader, once, and returns the state machine's answer.
-// Errors: errNotLeader, errNotSent or ErrOverloaded, nothing was proposed; any
+// Errors: errNotLeader, errNotSent, ErrOverloaded or ErrDiskFull, nothing was proposed; any
 // other, it may have been.
 func (n *Node) deliver(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
 	resp, err := n.submit(ctx, &clusterpb.Propose{Batch: b})
@@ -77,6 +78,9 @@ func (n *Node) commit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Res
 	e := &fsmpb.Entry{OpenSession: p.OpenSession}
 	if p.Batch != nil {
 		e.Batches = []*fsmpb.Batch{p.Batch}
+		if n.store.Full() && slices.ContainsFunc(p.Batch.Commands, grows) {
+			return nil, ErrDiskFull
+		}
 	}
 	res, err := n.committer.commit(ctx, e)
 	if err != nil {
@@ -98,6 +102,8 @@ func errorOf(resp *clusterpb.Response) error {
 		return errNotLeader
 	case clusterpb.Response_OVERLOADED:
 		return ErrOverloaded
+	case clusterpb.Response_DISK_FULL:
+		return ErrDiskFull
 	case clusterpb.Response_REFUSED:
 		return fmt.Errorf("%w: %s", ErrRefused, resp.Message)
 	case clusterpb.Response_NOT_FOUND:
@@ -115,6 +121,7 @@ func responseOf(err error) *clusterpb.Response {
 	}{
 		{errNotLeader, clusterpb.Response_NOT_LEADER},
 		{ErrOverloaded, clusterpb.Response_OVERLOADED},
+		{ErrDiskFull, clusterpb.Response_DISK_FULL},
 		{ErrRefused, clusterpb.Response_REFUSED},
 		{ErrNotFound, clusterpb.Response_NOT_FOUND},
 	} {

@@ -51,6 +51,15 @@ type identityRecord struct {
 	Name            string    `json:"name"`      // display name as last used
 	Promised        []founder `json:"promised,omitempty"`
 	PreparedVersion uint32    `json:"preparedVersion"`
+
+	// Replaces is who the node was in the cluster that it must join again.
+	Replaces *replaced `json:"replaces,omitempty"`
+}
+
+// replaced is a former identity of a node.
+type replaced struct {
+	NodeID    string `json:"nodeId"`
+	ClusterID string `json:"clusterId"` // hex
 }
 
 // founder is one member of a set of nodes that founds a cluster.
@@ -302,10 +311,37 @@ func (id *identity) setClusterID(cluster []byte) error {
 	case text:
 		return nil
 	case "":
-		return id.change(func(r *identityRecord) { r.ClusterID = text })
+		if r := id.record.Replaces; r != nil && r.ClusterID != text {
+			return fmt.Errorf("this node belonged to cluster %s and cannot join %s", r.ClusterID, text)
+		}
+		return id.change(func(r *identityRecord) { r.ClusterID, r.Replaces = text, nil })
 	default:
 		return fmt.Errorf("this node belongs to cluster %s already, not to %s", id.record.ClusterID, text)
 	}
+}
+
+// renew makes the node a new one, of no cluster yet, that remembers which
+// member of which cluster it was. It founds none.
+func (id *identity) renew() error {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	return id.change(func(r *identityRecord) {
+		if r.ClusterID != "" {
+			r.Replaces = &replaced{NodeID: r.NodeID, ClusterID: r.ClusterID}
+		}
+		r.NodeID, r.ClusterID, r.Promised = uuid.NewString(), "", nil
+	})
+}
+
+// replaces returns who the node was before it was renewed, until it has joined
+// again; the zero value for a node that was not.
+func (id *identity) replaces() replaced {
+	id.mu.RLock()
+	defer id.mu.RUnlock()
+	if id.record.Replaces == nil {
+		return replaced{}
+	}
+	return *id.record.Replaces
 }
 
 func (id *identity) name() string {

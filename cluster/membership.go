@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -72,7 +73,7 @@ func (n *Node) becomeMember(ctx context.Context) (done bool, why string) {
 	switch expect := n.cfg.BootstrapExpect; {
 	case why != "":
 		return false, why
-	case expect == 0:
+	case expect == 0 || n.id.replaces() != replaced{}:
 		return false, "no member of a cluster is in sight"
 	case len(n.id.promised()) > 0:
 		return n.found(ctx, n.id.promised())
@@ -181,9 +182,11 @@ func (n *Node) mayPromise(set []founder) (bool, error) {
 func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, why string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
+	was := n.id.replaces()
 	resp, err := n.transport.call(ctx, m.Raft, &clusterpb.Request{Join: &clusterpb.Join{
 		NodeId: n.id.nodeID(), Name: n.cfg.Name, Raft: n.transport.advertised(), Replica: n.cfg.Replica,
 		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
+		Replaces: was.NodeID, ReplacesIn: was.ClusterID,
 	}})
 	if err == nil {
 		err = errorOf(resp)
@@ -205,6 +208,9 @@ func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Respons
 	if n.term.Load() == nil {
 		return n.askLeader(ctx, &clusterpb.Request{Join: j})
 	}
+	if err := n.removeReplaced(ctx, j); err != nil {
+		return nil, err
+	}
 	if err := n.mayJoin(j); err != nil {
 		return nil, err
 	}
@@ -214,6 +220,30 @@ func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Respons
 	}
 	n.cfg.Logger.Info("admitting", "node", j.NodeId, "name", j.Name, "raft", j.Raft)
 	return resp, n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
+}
+
+// removeReplaced removes the member that a joining node was before it lost its
+// log. Only the node itself knows both ids; and nobody must answer to the old.
+func (n *Node) removeReplaced(ctx context.Context, j *clusterpb.Join) error {
+	if j.Replaces == "" {
+		return nil
+	}
+	if ours := hex.EncodeToString(n.id.clusterID()); j.ReplacesIn != ours {
+		return fmt.Errorf("%w: the node belonged to cluster %s, this is %s", ErrRefused, j.ReplacesIn, ours)
+	}
+	for _, s := range n.servers() {
+		if string(s.ID) != j.Replaces {
+			continue
+		}
+		for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+			if a.Status.GetId() == j.Replaces {
+				return fmt.Errorf("%w: %s is alive", ErrRefused, j.Replaces)
+			}
+		}
+		n.cfg.Logger.Warn("a member lost its log and is replaced", "name", j.Name, "old", j.Replaces, "new", j.NodeId)
+		return n.changed(n.raft.RemoveServer(s.ID, 0, attemptTimeout))
+	}
+	return nil
 }
 
 // mayJoin says why a node cannot be admitted. Raft would refuse a second

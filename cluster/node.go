@@ -19,10 +19,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/cluster/logstore"
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
@@ -37,7 +36,7 @@ type Node struct {
 	clock      *clusterClock
 	transport  *transport
 	rafts      *raftTransport
-	store      *raftboltdb.BoltStore
+	store      *logstore.Store
 	raft       *raft.Raft
 	gossip     *gossip
 	committer  *committer
@@ -79,7 +78,7 @@ func Open(cfg Config) (*Node, error) {
 	n.lostLeader = make(signal, 1)
 	n.goLoop(n.leadership.drain)
 	n.metrics = newMetrics(cfg.Metrics, n)
-	n.fsm = &raftFSM{state: n.state, onApply: n.onApply, fatal: n.fatal, logger: cfg.Logger}
+	n.fsm = &raftFSM{state: n.state, onApply: n.onApply, fatal: n.fatal, logger: cfg.Logger, snapshots: filepath.Join(cfg.DataDir, snapshotDir)}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -88,6 +87,7 @@ func Open(cfg Config) (*Node, error) {
 	n.goLoop(n.runMembership)
 	n.goLoop(n.watchLeader)
 	n.goLoop(n.noteClock)
+	n.goLoop(n.boundLog)
 	return n, nil
 }
 
@@ -109,7 +109,7 @@ func (n *Node) open() error {
 	n.leaders = newLeaders(n.raft)
 	n.reads = newReader(n.ctx, n.readIndex, n.leaders.pause, &n.fsm.applied)
 	n.proposer = &proposer{
-		deliver: n.deliver, open: n.openSession, pause: n.leaders.pause, stats: n.metrics, ctx: n.ctx,
+		deliver: n.deliver, open: n.openSession, pause: n.leaders.pause, full: n.store.Full, stats: n.metrics, ctx: n.ctx,
 		inFlight: make(map[uint64]*flight),
 	}
 	return n.openGossip()
@@ -133,42 +133,50 @@ func (n *Node) openTransport() (err error) {
 	return err
 }
 
+// snapshotsKept is how many snapshots stay on the disk: the newest, and the one
+// before, which with the log's trailing entries makes up for damage of it.
+const snapshotsKept = 2
+
+// snapshotDir is the library's name for its directory in the one it is given.
+const snapshotDir = "snapshots"
+
 func (n *Node) openRaft() (err error) {
-	path := filepath.Join(n.cfg.DataDir, "raft.db")
+	path := filepath.Join(n.cfg.DataDir, logstore.FileName)
 	if _, err := os.Stat(path); len(n.id.clusterID()) > 0 && err != nil {
 		return fmt.Errorf("the node belongs to a cluster and its log is gone (%w): remove the node from the cluster, empty the data directory and let it join anew", err)
 	}
-	n.store, err = raftboltdb.New(raftboltdb.Options{
-		Path: path,
-		BoltOptions: &bbolt.Options{
-			Timeout: time.Second,
-			// With the freelist on disk an append after a burst writes it
-			// whole, megabytes; without, it is rebuilt when the file is opened.
-			NoFreelistSync: true,
-			FreelistType:   bbolt.FreelistMapType,
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("open the raft log: %w", err)
-	}
-	logs, err := raft.NewLogCache(512, n.store)
-	if err != nil {
+	if err := n.openLog(); err != nil {
 		return err
 	}
 	logger := newRaftLogger(n.cfg.Logger)
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, 3, logger.Named("snapshot"))
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, logger.Named("snapshot"))
 	if err != nil {
 		return fmt.Errorf("open the snapshots: %w", err)
 	}
+	if err := n.alignLog(snapshots); err != nil {
+		return err
+	}
 	if n.logEnd, err = n.store.LastIndex(); err != nil {
-		return fmt.Errorf("read the raft log: %w", err)
+		return err
 	}
 	n.rafts = n.transport.raftTransport()
-	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, logs, n.store, snapshots, n.rafts)
+	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, n.store, n.store, snapshots, n.rafts)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	return nil
+}
+
+// alignLog makes the log continue the newest snapshot: see [logstore.Store.Align].
+func (n *Node) alignLog(snapshots raft.SnapshotStore) error {
+	list, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return n.store.Align(list[0].Index, list[0].Term)
 }
 
 // raftConfig sets every field, so that a new default of the library changes
@@ -233,8 +241,8 @@ func (n *Node) fatal(err error) {
 // Propose has cmd executed, once, and returns the state machine's answer; a
 // command that is refused has an answer too. ctx should have a deadline.
 //
-// Errors: [ErrNoLeader], [ErrOverloaded], [ErrTooLarge], [ErrRefused] (it is
-// malformed) and [ErrClosed]: cmd did not happen and will not. [ErrOutcomeUnknown]: it may have or may yet.
+// Errors: [ErrNoLeader], [ErrOverloaded], [ErrDiskFull], [ErrTooLarge], [ErrRefused]
+// (it is malformed) and [ErrClosed]: cmd did not happen and will not. [ErrOutcomeUnknown]: it may have or may yet.
 func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
 	return n.proposer.propose(ctx, cmd)
 }

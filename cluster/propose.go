@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type proposer struct {
 	deliver func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) // one attempt; errNotLeader: nothing was proposed
 	open    func(context.Context) (uint64, error)                           // opens a session; blocks until it is
 	pause   func(context.Context, time.Duration)                            // ends early when another leader is known
+	full    func() bool                                                     // the local disk is
 	stats   *metrics
 	ctx     context.Context // ends when the node closes
 
@@ -90,8 +92,11 @@ func (p *proposer) enqueue(c *call) error {
 		return ErrTooLarge
 	}
 	limit := 1
-	if onlyDeletes(c.command) {
+	switch {
+	case !grows(c.command):
 		limit = reservedForDelete
+	case p.full():
+		return ErrDiskFull
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,13 +112,10 @@ func (p *proposer) enqueue(c *call) error {
 	return nil
 }
 
-func onlyDeletes(c *fsmpb.Command) bool {
-	for _, op := range c.Ops {
-		if op.Kind != fsmpb.Op_DELETE {
-			return false
-		}
-	}
-	return true
+// grows reports whether c may make the state larger. What may not is admitted
+// when others are refused.
+func grows(c *fsmpb.Command) bool {
+	return slices.ContainsFunc(c.Ops, func(op *fsmpb.Op) bool { return op.Kind == fsmpb.Op_SET })
 }
 
 // giveUp ends a call whose deadline has passed: what still waits did not
@@ -234,7 +236,7 @@ func (p *proposer) fly(f *flight) {
 			p.fail(f, ErrOutcomeUnknown)
 			return
 		case isCertain(err) && certain:
-			p.putBack(f, pause)
+			p.putBack(p.withoutFull(f, err), pause)
 			return
 		case !isCertain(err):
 			certain = false
@@ -245,7 +247,21 @@ func (p *proposer) fly(f *flight) {
 
 // isCertain reports whether err says that nothing was proposed.
 func isCertain(err error) bool {
-	return errors.Is(err, errNotLeader) || errors.Is(err, errNotSent) || errors.Is(err, ErrOverloaded)
+	return errors.Is(err, errNotLeader) || errors.Is(err, errNotSent) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrDiskFull)
+}
+
+// withoutFull tells those whose command the leader has no disk for, if err says
+// so, and leaves the rest of f.
+func (p *proposer) withoutFull(f *flight, err error) *flight {
+	if errors.Is(err, ErrDiskFull) {
+		f.calls = slices.DeleteFunc(f.calls, func(c *call) bool {
+			if grows(c.command) {
+				c.done <- answer{err: ErrDiskFull}
+			}
+			return grows(c.command)
+		})
+	}
+	return f
 }
 
 // settle hands the answers out.

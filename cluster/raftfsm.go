@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,6 +23,8 @@ type raftFSM struct {
 	onApply  func(index, term uint64) // after each batch of entries, with the last one's; must not block
 	fatal    func(error)              // the node must stop
 	logger   *slog.Logger
+
+	snapshots string // the directory that Raft keeps them in
 
 	broken error // once set, nothing more is applied
 }
@@ -105,7 +109,7 @@ func (f *raftFSM) Snapshot() (raft.FSMSnapshot, error) {
 	start := time.Now()
 	im := f.state.Freeze()
 	f.logger.Debug("state frozen", "index", im.Index(), "took", time.Since(start))
-	return frozen{im}, nil
+	return frozen{im, f.snapshots}, nil
 }
 
 // Restore replaces the state by a snapshot's. On an error the state is as it
@@ -123,7 +127,11 @@ func (f *raftFSM) Restore(r io.ReadCloser) error {
 	return nil
 }
 
-type frozen struct{ image *fsm.Image }
+// frozen is one snapshot on its way to the disk.
+type frozen struct {
+	image *fsm.Image
+	dir   string
+}
 
 func (f frozen) Persist(sink raft.SnapshotSink) error {
 	w := bufio.NewWriterSize(sink, 1<<20)
@@ -131,10 +139,12 @@ func (f frozen) Persist(sink raft.SnapshotSink) error {
 	if err == nil {
 		err = w.Flush()
 	}
-	if err != nil {
-		return errors.Join(err, sink.Cancel())
+	if err == nil {
+		return sink.Close()
 	}
-	return sink.Close()
+	// On a full disk the library cannot cancel and leaves its file, which is
+	// why the disk is full.
+	return errors.Join(err, sink.Cancel(), os.RemoveAll(filepath.Join(f.dir, sink.ID()+".tmp")))
 }
 
 func (frozen) Release() {}

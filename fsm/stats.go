@@ -49,6 +49,13 @@ func (s *State) NextDeadline() (int64, bool) {
 	return k.deadline, true
 }
 
+// EndsWaiting reports whether keys are due already and wait for the next entry,
+// because the last one had ended as many as one may.
+func (s *State) EndsWaiting() bool {
+	deadline, ok := s.NextDeadline()
+	return ok && deadline <= s.Clock()
+}
+
 // Clock returns cluster time in µs, as of the last entry.
 func (s *State) Clock() int64 {
 	s.mu.RLock()

@@ -38,6 +38,7 @@ const (
 	Response_OVERLOADED Response_Code = 4 // nothing was done
 	Response_REFUSED    Response_Code = 5 // nothing was done; message says why
 	Response_NOT_FOUND  Response_Code = 6
+	Response_DISK_FULL  Response_Code = 7 // nothing was done; deletes would be
 )
 
 // Enum value maps for Response_Code.
@@ -50,6 +51,7 @@ var (
 		4: "OVERLOADED",
 		5: "REFUSED",
 		6: "NOT_FOUND",
+		7: "DISK_FULL",
 	}
 	Response_Code_value = map[string]int32{
 		"OK":         0,
@@ -59,6 +61,7 @@ var (
 		"OVERLOADED": 4,
 		"REFUSED":    5,
 		"NOT_FOUND":  6,
+		"DISK_FULL":  7,
 	}
 )
 
@@ -813,13 +816,17 @@ func (x *NodeStatus) GetReady() bool {
 
 // Join asks the leader to admit a node that belongs to no cluster.
 type Join struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Raft          string                 `protobuf:"bytes,3,opt,name=raft,proto3" json:"raft,omitempty"`
-	Replica       bool                   `protobuf:"varint,4,opt,name=replica,proto3" json:"replica,omitempty"`
-	MinVersion    uint32                 `protobuf:"varint,5,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
-	MaxVersion    uint32                 `protobuf:"varint,6,opt,name=max_version,json=maxVersion,proto3" json:"max_version,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	NodeId     string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Raft       string                 `protobuf:"bytes,3,opt,name=raft,proto3" json:"raft,omitempty"`
+	Replica    bool                   `protobuf:"varint,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	MinVersion uint32                 `protobuf:"varint,5,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
+	MaxVersion uint32                 `protobuf:"varint,6,opt,name=max_version,json=maxVersion,proto3" json:"max_version,omitempty"`
+	// Who the node was before it lost its log, and in which cluster (hex): the
+	// leader removes that member first.
+	Replaces      string `protobuf:"bytes,7,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	ReplacesIn    string `protobuf:"bytes,8,opt,name=replaces_in,json=replacesIn,proto3" json:"replaces_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,6 +901,20 @@ func (x *Join) GetMaxVersion() uint32 {
 		return x.MaxVersion
 	}
 	return 0
+}
+
+func (x *Join) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+func (x *Join) GetReplacesIn() string {
+	if x != nil {
+		return x.ReplacesIn
+	}
+	return ""
 }
 
 // Promise asks a node whether it has durably promised to found a cluster with
@@ -1369,7 +1390,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	" \x01(\v2\x1c.stateraft.cluster.v1.RemoveR\x06remove\x12:\n" +
 	"\btransfer\x18\v \x01(\v2\x1e.stateraft.cluster.v1.TransferR\btransfer\x12A\n" +
 	"\vleader_gone\x18\f \x01(\v2 .stateraft.cluster.v1.LeaderGoneR\n" +
-	"leaderGone\"\xdc\x03\n" +
+	"leaderGone\"\xeb\x03\n" +
 	"\bResponse\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.stateraft.cluster.v1.Response.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
@@ -1383,7 +1404,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x04wall\x18\n" +
 	" \x01(\x03R\x04wall\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\v \x01(\fR\tclusterId\"e\n" +
+	"cluster_id\x18\v \x01(\fR\tclusterId\"t\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\f\n" +
 	"\bINTERNAL\x10\x01\x12\x0e\n" +
@@ -1393,7 +1414,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
 	"OVERLOADED\x10\x04\x12\v\n" +
 	"\aREFUSED\x10\x05\x12\r\n" +
-	"\tNOT_FOUND\x10\x06\"z\n" +
+	"\tNOT_FOUND\x10\x06\x12\r\n" +
+	"\tDISK_FULL\x10\a\"z\n" +
 	"\aPropose\x12-\n" +
 	"\x05batch\x18\x01 \x01(\v2\x17.stateraft.fsm.v1.BatchR\x05batch\x12@\n" +
 	"\fopen_session\x18\x02 \x01(\v2\x1d.stateraft.fsm.v1.OpenSessionR\vopenSession\"8\n" +
@@ -1423,7 +1445,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
 	"state_hash\x18\r \x01(\x04R\tstateHash\x12\x12\n" +
 	"\x04wall\x18\x0e \x01(\x03R\x04wall\x12\x14\n" +
-	"\x05ready\x18\x0f \x01(\bR\x05ready\"\xa3\x01\n" +
+	"\x05ready\x18\x0f \x01(\bR\x05ready\"\xe0\x01\n" +
 	"\x04Join\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1432,7 +1454,10 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\vmin_version\x18\x05 \x01(\rR\n" +
 	"minVersion\x12\x1f\n" +
 	"\vmax_version\x18\x06 \x01(\rR\n" +
-	"maxVersion\"D\n" +
+	"maxVersion\x12\x1a\n" +
+	"\breplaces\x18\a \x01(\tR\breplaces\x12\x1f\n" +
+	"\vreplaces_in\x18\b \x01(\tR\n" +
+	"replacesIn\"D\n" +
 	"\aPromise\x129\n" +
 	"\bfounders\x18\x01 \x03(\v2\x1d.stateraft.cluster.v1.FounderR\bfounders\"6\n" +
 	"\aFounder\x12\x17\n" +

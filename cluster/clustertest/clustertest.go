@@ -131,6 +131,12 @@ func (n *Node) Stop(tb testing.TB) {
 	n.Node = nil
 }
 
+// Kill closes the node, whatever that says: something of it is broken.
+func (n *Node) Kill() {
+	_ = n.Close()
+	n.Node = nil
+}
+
 // Restart stops the node and starts it again.
 func (n *Node) Restart(tb testing.TB) {
 	tb.Helper()

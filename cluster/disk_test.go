@@ -1,0 +1,144 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/cluster/clustertest"
+)
+
+// A disk is what a node's log is written to, as far as a test can break it.
+type disk struct {
+	err  atomic.Pointer[error]
+	hang atomic.Pointer[chan struct{}]
+}
+
+func (d *disk) beforeWrite() error {
+	if c := d.hang.Load(); c != nil {
+		<-*c
+	}
+	if err := d.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Ensure a leader whose disk hangs or fails ends, that another leads within 10
+// seconds, and that nothing is lost.
+func TestLeadersDiskFails(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fail  func(d *disk) (undo func())
+		after time.Duration
+	}{
+		{"hangs", func(d *disk) func() {
+			c := make(chan struct{})
+			d.hang.Store(&c)
+			return func() { d.hang.Store(nil); close(c) }
+		}, 10 * time.Second},
+		{"fails", func(d *disk) func() {
+			err := errors.New("fsync: input/output error")
+			d.err.Store(&err)
+			return func() { d.err.Store(nil) }
+		}, 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			disks := make([]disk, 3)
+			next := 0
+			c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+				cfg.Tuning.BeforeWrite = disks[next].beforeWrite
+				next++
+			})
+			old := c.Leader()
+			old.Set(t, "ns", "k", "1")
+			var undo func()
+			for i := range c.Nodes {
+				if c.Nodes[i] == old {
+					undo = tt.fail(&disks[i])
+				}
+			}
+			begin := time.Now()
+			written := make(chan error, 1)
+			go func() {
+				_, err := c.Follower().Propose(within(t, 15*time.Second), clustertest.Set("ns", "k", "2"))
+				written <- err
+			}()
+			if err := <-old.Fatal; err == nil {
+				t.Error("the node ends without an error")
+			}
+			undo() // only so that the process that all nodes share can go on
+			old.Kill()
+			if err := <-written; err != nil {
+				t.Errorf("a write at a node that lives: %v", err)
+			}
+			if took := time.Since(begin); took > tt.after {
+				t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, tt.after)
+			}
+			old.Start(t)
+			c.WaitReady(old)
+			if got := old.Get(t, "ns", "k"); got != "2" {
+				t.Errorf("k = %q, want 2", got)
+			}
+			c.WaitEqual()
+		})
+	}
+}
+
+// Ensure a node whose log was damaged while it was down finds that before it
+// serves anything, and takes its data from the others in a new member's place.
+func TestDamagedLogHeals(t *testing.T) {
+	c := clustertest.New(t, 3, nil)
+	for i := range 100 {
+		c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
+	}
+	n := c.Follower()
+	oldID := n.ID()
+	n.Stop(t)
+	flipBit(t, filepath.Join(n.Config.DataDir, "raft.db"))
+	for _, other := range c.Running() {
+		n.Config.Join = append(n.Config.Join, other.GossipAddr())
+	}
+	n.Start(t)
+	if n.ID() == oldID {
+		t.Fatal("a node with a damaged log goes on as the voter that it was")
+	}
+	c.WaitReady(n)
+	waitRole(t, c, n, "voter")
+	if got := n.Get(t, "ns", "k42"); got != "42" {
+		t.Errorf("k42 = %q, want 42", got)
+	}
+	c.WaitEqual()
+	if members := c.Leader().Status(within(t, 5*time.Second)).Nodes; len(members) != 3 {
+		t.Errorf("%d members, want 3", len(members))
+	}
+}
+
+// flipBit flips a bit in the last page that was written to.
+func flipBit(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := lastUsed(data) - 100
+	data[at] ^= 4
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lastUsed returns the end of what was written into data.
+func lastUsed(data []byte) int {
+	end := len(data)
+	for end > 0 && data[end-1] == 0 {
+		end--
+	}
+	return end
+}

@@ -1,0 +1,66 @@
+package logstore
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// calls are those that the disk has not answered yet, with how many ticks each
+// has seen. Ticks are counted, and not time: a process that was stopped for a
+// minute must not take that for a disk that hangs.
+type calls struct {
+	mu    sync.Mutex // guards the fields below
+	last  uint64
+	ticks map[uint64]int
+}
+
+func (c *calls) begin() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ticks == nil {
+		c.ticks = make(map[uint64]int)
+	}
+	c.last++
+	c.ticks[c.last] = 0
+	return c.last
+}
+
+func (c *calls) end(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.ticks, id)
+}
+
+// tick returns the greatest number of ticks that a call has seen.
+func (c *calls) tick() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	oldest := 0
+	for id := range c.ticks {
+		c.ticks[id]++
+		oldest = max(oldest, c.ticks[id])
+	}
+	return oldest
+}
+
+// stallTicks is how many ticks make a StallTimeout.
+const stallTicks = 10
+
+// watchStalls stops the store when a call takes longer than StallTimeout. A
+// leader whose disk hangs would lead for ever otherwise: others send its
+// heartbeats.
+func (s *Store) watchStalls() {
+	ticker := time.NewTicker(s.cfg.StallTimeout / stallTicks)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.down:
+			return
+		}
+		if s.calls.tick() > stallTicks {
+			s.fail(fmt.Errorf("%s: a call has taken more than %v: %w", s.path, s.cfg.StallTimeout, ErrStalled))
+		}
+	}
+}
