@@ -77,6 +77,16 @@ func (cl *Cluster) RemoveMember(ctx context.Context, node string) error {
 	return cl.c.do(ctx, &request{kind: write, method: "DELETE", path: "/v1/cluster/members/" + url.PathEscape(node)}, nil)
 }
 
+// Drain takes the node at the first of Config.Endpoints, and no other, out of
+// service until its process restarts: it stops being ready, and leadership
+// moves away from it, while it still serves requests. It may be called again.
+// It is sent once, and returns when leadership has moved, so
+// Config.AttemptTimeout should leave it time. After ErrRefused the node drains
+// and leads nevertheless.
+func (cl *Cluster) Drain(ctx context.Context) error {
+	return cl.c.do(ctx, &request{kind: local, method: "POST", path: "/v1/cluster/drain"}, nil)
+}
+
 // Health returns nil if the endpoint in use is alive, whether or not it can
 // serve. It asks once.
 func (c *Client) Health(ctx context.Context) error {

@@ -42,6 +42,14 @@ func (e *endpoints) current() (base string, at int64) {
 	return e.urls[at], at
 }
 
+// choose returns where a call of that kind goes.
+func (e *endpoints) choose(k kind) (base string, at int64) {
+	if k == local {
+		return e.urls[0], 0
+	}
+	return e.current()
+}
+
 // leave moves on from the endpoint at that place. Of many calls that fail there
 // together one moves; the others find it done.
 func (e *endpoints) leave(at int64) {

@@ -17,6 +17,7 @@ const (
 	versioned      // a write on condition of one version: versions never come back, so it happens once at most
 	keyed          // a write with an Idempotency-Key: the second time, it gets the first answer
 	probe          // a question to one node, asked once
+	local          // a change of the node at the first endpoint: for no other, sent once
 )
 
 // failure is what an attempt that failed has proven.
@@ -88,7 +89,7 @@ func (c *Client) do(ctx context.Context, r *request, out any) error {
 	}
 	uncertain := false // an earlier attempt may have had its effect
 	for n := 1; ; n++ {
-		endpoint, at := c.endpoints.current()
+		endpoint, at := c.endpoints.choose(r.kind)
 		e := c.attempt(ctx, endpoint, r, out)
 		if e == nil {
 			return nil

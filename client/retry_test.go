@@ -234,6 +234,53 @@ func TestStickyEndpoint(t *testing.T) {
 	}
 }
 
+// Ensure a node is drained only if it is the first, however the client fares.
+func TestDrainsTheFirstEndpoint(t *testing.T) {
+	const unknown, refused = client.OutcomeUnknown, client.OutcomeNotApplied
+	tests := []struct {
+		name string
+		node http.HandlerFunc
+		want client.Outcome // "": it succeeds
+	}{
+		{"200", success, ""},
+		{"503", refusal(503, "NO_LEADER", "not_applied"), refused},
+		{"429", refusal(429, "OVERLOADED", "not_applied"), refused},
+		{"409", refusal(409, "REFUSED", "unknown"), unknown},
+		{"lost", broken(""), unknown},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			second := func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == "POST" {
+					t.Error("the second node was drained")
+				}
+				success(w, r)
+			}
+			var drains atomic.Int64
+			first := func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == "GET" {
+					refusal(503, "NO_LEADER", "not_applied")(w, r)
+					return
+				}
+				drains.Add(1)
+				tt.node(w, r)
+			}
+			c := connect(t, client.Config{}, http.HandlerFunc(first), http.HandlerFunc(second))
+			if _, err := c.State.Get(t.Context(), "wf", "k"); err != nil {
+				t.Fatal(err) // it has moved to the second
+			}
+			err := c.Cluster.Drain(t.Context())
+			var e *client.Error
+			if tt.want == "" && err != nil || tt.want != "" && (!errors.As(err, &e) || e.Outcome != tt.want) {
+				t.Errorf("got %#v, want outcome %q", err, tt.want)
+			}
+			if drains.Load() != 1 {
+				t.Errorf("sent %d times, want once", drains.Load())
+			}
+		})
+	}
+}
+
 // Ensure a caller that gives up does not drive the others from a good endpoint.
 func TestCancelKeepsEndpoint(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

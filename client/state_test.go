@@ -96,6 +96,7 @@ func TestRequests(t *testing.T) {
 		{"transfer to the best", func(c *client.Client) error { return c.Cluster.TransferLeadership(ctx, "") },
 			`POST /v1/cluster/leader/transfer `, ""},
 		{"remove", func(c *client.Client) error { return c.Cluster.RemoveMember(ctx, "n/2") }, `DELETE /v1/cluster/members/n%2F2 `, ""},
+		{"drain", func(c *client.Client) error { return c.Cluster.Drain(ctx) }, `POST /v1/cluster/drain `, ""},
 		{"health", func(c *client.Client) error { return c.Health(ctx) }, `GET /health `, ""},
 		{"ready", func(c *client.Client) error { return c.Ready(ctx) }, `GET /ready `, ""},
 	}

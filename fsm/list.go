@@ -26,9 +26,12 @@ func (s *State) List(ns string, q Query) Page {
 	return page
 }
 
-// list visits at most visits keys and reports whether that was enough.
+// list visits at most visits keys and reports whether that was enough: if not,
+// there is no page. It gathers keys first, which are short to move while their
+// number is not known, and makes the entries from them at once.
 func (d *data) list(ns string, q Query, visits int) (page Page, whole bool) {
 	page.Point, whole = d.where(), true
+	var found []*key
 	bytes := 0
 	d.walk(ns, q, func(k *key) bool {
 		if visits--; visits < 0 {
@@ -38,16 +41,23 @@ func (d *data) list(ns string, q Query, visits int) (page Page, whole bool) {
 		if !d.live(k) || q.SessionID != nil && k.sessionID != *q.SessionID {
 			return true
 		}
-		full := q.Limit > 0 && len(page.Entries) == q.Limit
+		full := q.Limit > 0 && len(found) == q.Limit
 		if full || q.MaxBytes > 0 && bytes >= q.MaxBytes {
 			page.More = true
 			return false
 		}
 		bytes += int(k.size())
-		page.Entries = append(page.Entries, d.entry(k))
+		found = append(found, k)
 		return true
 	})
-	return page, whole
+	if !whole {
+		return Page{}, false
+	}
+	page.Entries = make([]Entry, len(found))
+	for i, k := range found {
+		page.Entries[i] = d.entry(k)
+	}
+	return page, true
 }
 
 // walk calls visit for the keys of ns that have q's prefix and lie after

@@ -58,7 +58,7 @@ func (s *Server) clusterStatus(w http.ResponseWriter, r *request) error {
 // transferLeadership serves POST /v1/cluster/leader/transfer. Without "to" the
 // best follower takes over.
 func (s *Server) transferLeadership(w http.ResponseWriter, r *request) error {
-	f, err := readOptional(w, r, "to")
+	f, err := s.readOptional(w, r, "to")
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *Server) removeMember(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := readOptional(w, r); err != nil {
+	if _, err := s.readOptional(w, r); err != nil {
 		return err
 	}
 	ctx, cancel, err := r.deadline()
@@ -95,6 +95,28 @@ func (s *Server) removeMember(w http.ResponseWriter, r *request) error {
 	defer cancel()
 	if err := s.cluster.RemoveMember(ctx, member); err != nil {
 		return err
+	}
+	return writeOK(w)
+}
+
+// drain serves POST /v1/cluster/drain, for this node alone: /ready answers 503
+// until the process restarts, and leadership moves away. Requests are still
+// served.
+func (s *Server) drain(w http.ResponseWriter, r *request) error {
+	if _, err := s.readOptional(w, r); err != nil {
+		return err
+	}
+	ctx, cancel, err := r.deadline()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	s.SetDraining()
+	s.log.Info("draining, as asked by a request")
+	if err := s.cluster.Drain(ctx); err != nil {
+		p := problemOf(err, true)
+		// Half of it has happened.
+		return &problem{code: p.code, message: "the node is draining and leadership stays: " + p.message, unknown: true}
 	}
 	return writeOK(w)
 }

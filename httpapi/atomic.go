@@ -24,7 +24,7 @@ func (s *Server) writeAtomically(w http.ResponseWriter, r *request) error {
 	if err := noPrecondition(r); err != nil {
 		return err
 	}
-	body, err := readBody(w, r, maxAtomicBytes)
+	body, err := s.readBody(w, r, maxAtomicBytes)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ const (
 
 // readBody reads a body of at most limit bytes, which must be exactly one JSON
 // object in UTF-8. The caller owns the bytes.
-func readBody(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
-	body, err := readAll(w, r, limit)
+func (s *Server) readBody(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
+	body, err := s.readAll(w, r, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +35,8 @@ func readBody(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
 
 // readOptional reads a small body that may be empty, and returns the raw values
 // of its members of these names.
-func readOptional(w http.ResponseWriter, r *request, names ...string) ([][]byte, error) {
-	body, err := readAll(w, r, maxSmallBody)
+func (s *Server) readOptional(w http.ResponseWriter, r *request, names ...string) ([][]byte, error) {
+	body, err := s.readAll(w, r, maxSmallBody)
 	if err != nil {
 		return nil, err
 	}
@@ -49,19 +49,38 @@ func readOptional(w http.ResponseWriter, r *request, names ...string) ([][]byte,
 	return fields(body, "", names...)
 }
 
-func readAll(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
+// readAll reads the body into room that is reserved first and given back when
+// the request has been answered.
+func (s *Server) readAll(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, bodyTooLarge(limit)
 	}
-	// A length is believed, and room made for it, only while it is small: the
-	// bytes may never come.
-	if 0 <= r.ContentLength && r.ContentLength <= maxSmallBody {
+	if err := s.reserveBody(r, limit); err != nil {
+		return nil, err
+	}
+	// A length that is told is taken at once: to grow towards it would take
+	// more than is reserved.
+	if r.ContentLength >= 0 {
 		body := make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, body)
 		return body, bodyError(err, limit)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
 	return body, bodyError(err, limit)
+}
+
+// reserveBody reserves the body's length or, if that is not told, the most it
+// can be.
+func (s *Server) reserveBody(r *request, limit int) error {
+	n := r.ContentLength
+	if n < 0 {
+		n = int64(limit)
+	}
+	if !s.bodies.reserve(n) {
+		return refuse(codeOverloaded, "other requests' bodies leave no room for one of %d bytes", n)
+	}
+	r.reserved = n
+	return nil
 }
 
 func bodyError(err error, limit int) error {

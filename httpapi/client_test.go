@@ -86,6 +86,10 @@ func TestThroughClient(t *testing.T) {
 	}
 	must(c.Cluster.TransferLeadership(ctx, "n1"))
 	must(c.Cluster.RemoveMember(ctx, "n/2"))
+	must(c.Cluster.Drain(ctx))
+	if err := c.Ready(ctx); !errors.Is(err, client.ErrNotReady) {
+		t.Errorf("ready of a node that drains: %v", err)
+	}
 	if !slices.Equal(x.cluster.removed, []string{"n/2"}) {
 		t.Errorf("removed %q", x.cluster.removed)
 	}

@@ -29,6 +29,7 @@ var (
 	codeRefused            = code{"REFUSED", http.StatusConflict}
 	codeRevisionUnknown    = code{"REVISION_UNKNOWN", http.StatusPreconditionFailed}
 	codeTooLarge           = code{"TOO_LARGE", http.StatusRequestEntityTooLarge}
+	codeDiskFull           = code{"DISK_FULL", http.StatusInsufficientStorage}
 	codeMismatch           = code{"IDEMPOTENCY_MISMATCH", http.StatusUnprocessableEntity}
 	codeOverloaded         = code{"OVERLOADED", http.StatusTooManyRequests}
 	codeInternal           = code{"INTERNAL", http.StatusInternalServerError}
@@ -49,6 +50,7 @@ var causes = []struct {
 	{cluster.ErrNoLeader, codeNoLeader, false},
 	{cluster.ErrClosed, codeNoLeader, false},
 	{cluster.ErrOverloaded, codeOverloaded, false},
+	{cluster.ErrDiskFull, codeDiskFull, false},
 	{cluster.ErrTooLarge, codeTooLarge, false},
 	{cluster.ErrBehind, codeBehind, false},
 	{cluster.ErrRevisionUnknown, codeRevisionUnknown, false},

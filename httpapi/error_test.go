@@ -30,6 +30,7 @@ func TestClusterErrors(t *testing.T) {
 		{cluster.ErrClosed, 503, "NO_LEADER", "not_applied", 503, "NO_LEADER", false},
 		{cluster.ErrOutcomeUnknown, 504, "OUTCOME_UNKNOWN", "unknown", 503, "NO_LEADER", false},
 		{cluster.ErrOverloaded, 429, "OVERLOADED", "not_applied", 429, "OVERLOADED", true},
+		{cluster.ErrDiskFull, 507, "DISK_FULL", "not_applied", 507, "DISK_FULL", false},
 		{cluster.ErrTooLarge, 413, "TOO_LARGE", "not_applied", 413, "TOO_LARGE", false},
 		{cluster.ErrBehind, 503, "BEHIND", "not_applied", 503, "BEHIND", false},
 		{cluster.ErrRevisionUnknown, 412, "REVISION_UNKNOWN", "not_applied", 412, "REVISION_UNKNOWN", false},
@@ -128,6 +129,34 @@ func TestAdmin(t *testing.T) {
 	if a := x.ok(x.get("/v1/cluster"), ""); !strings.Contains(a.body, `"nodes":[]`) {
 		t.Errorf("status of a node without a cluster: %s", a.body)
 	}
+}
+
+// A node that drains is not ready, for good, and still serves requests.
+func TestDrain(t *testing.T) {
+	x := newAPI(t)
+	x.refused(x.post("/v1/cluster/drain", `{"to":"n2"}`), 400, "INVALID_REQUEST")
+	x.ok(x.get("/ready"), "")
+	for range 2 {
+		x.ok(x.post("/v1/cluster/drain", ""), `{"ok":true}`)
+		x.refused(x.get("/ready"), 503, "NOT_READY")
+		x.ok(x.post(valuePath, `{"value":1}`), "")
+		x.ok(x.get(valuePath), "")
+	}
+	if x.cluster.drains != 2 {
+		t.Errorf("the cluster was told %d times", x.cluster.drains)
+	}
+}
+
+// A node whose leadership cannot move drains all the same, and says so.
+func TestDrainHalfDone(t *testing.T) {
+	x := newAPI(t)
+	x.cluster.adminErr = fmt.Errorf("%w: no voter is level with the log", cluster.ErrRefused)
+	a := x.refused(x.post("/v1/cluster/drain", ""), 409, "REFUSED")
+	message := a.json["message"].(string)
+	if a.json["outcome"] != "unknown" || !strings.Contains(message, "is draining") || !strings.Contains(message, "no voter is level") {
+		t.Errorf("body: %s", a.body)
+	}
+	x.refused(x.get("/ready"), 503, "NOT_READY")
 }
 
 func TestHealthAndReady(t *testing.T) {

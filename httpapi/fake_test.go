@@ -34,12 +34,13 @@ type fakeCluster struct {
 	waited      []uint64
 	transferred []string
 	removed     []string
+	drains      int
 
 	// What the methods return instead of doing their work.
 	proposeErr, readErr, waitErr, readyErr, adminErr error
 	panics                                           bool
-	alone                                            bool // Status knows no members
-	onPropose                                        func(ctx context.Context)
+	alone                                            bool                      // Status knows no members
+	onPropose                                        func(ctx context.Context) // called first, without mu
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
@@ -75,13 +76,13 @@ func (c *fakeCluster) advance(tb testing.TB, d time.Duration) {
 }
 
 func (c *fakeCluster) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
+	if c.onPropose != nil {
+		c.onPropose(ctx)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.panics {
 		panic("propose")
-	}
-	if c.onPropose != nil {
-		c.onPropose(ctx)
 	}
 	if c.proposeErr != nil {
 		return nil, c.proposeErr
@@ -138,6 +139,11 @@ func (c *fakeCluster) TransferLeadership(_ context.Context, to string) error {
 
 func (c *fakeCluster) RemoveMember(_ context.Context, member string) error {
 	c.removed = append(c.removed, member)
+	return c.adminErr
+}
+
+func (c *fakeCluster) Drain(context.Context) error {
+	c.drains++
 	return c.adminErr
 }
 

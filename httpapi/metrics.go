@@ -18,7 +18,7 @@ type metrics struct {
 	show     http.Handler
 }
 
-func newMetrics(reg *prometheus.Registry, version string) (*metrics, error) {
+func newMetrics(reg *prometheus.Registry, version string, bodies *budget) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stateraft_http_requests_total",
@@ -35,13 +35,17 @@ func newMetrics(reg *prometheus.Registry, version string) (*metrics, error) {
 		}),
 		show: promhttp.HandlerFor(reg, promhttp.HandlerOpts{}),
 	}
+	bodyBytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stateraft_http_body_bytes",
+		Help: "Memory reserved for the bodies of the HTTP requests being answered.",
+	}, func() float64 { return float64(bodies.used.Load()) })
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "stateraft_build_info",
 		Help:        "Always 1; the label tells the binary's version.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, build} {
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.inFlight, bodyBytes, build} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

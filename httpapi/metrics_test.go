@@ -24,6 +24,7 @@ func TestMetrics(t *testing.T) {
 		`stateraft_http_requests_total{code="404",method="other",route="none"} 1`,
 		`stateraft_http_request_duration_seconds_count{method="POST",route="/v1/state/:workflow/:key"} 1`,
 		`stateraft_http_requests_in_flight 1`,
+		`stateraft_http_body_bytes 0`,
 		`stateraft_build_info{version="1.2.3"} 1`,
 		`stateraft_raft_term 0`,
 	} {

@@ -34,6 +34,7 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request, ps ht
 		return err
 	}
 	req := &request{Request: r, route: rt, params: ps}
+	defer func() { s.bodies.release(req.reserved) }()
 	if rt.pattern != unrouted {
 		var err error
 		if req.query, err = parseQuery(r.URL.RawQuery, rt.query); err != nil {

@@ -165,10 +165,12 @@ func TestAnswersMatchDocument(t *testing.T) {
 	}
 	exchange("POST", "/v1/cluster/leader/transfer", "", `{"to":"n2"}`, 200)
 	exchange("DELETE", "/v1/cluster/members/:id", "", "", 200)
+	exchange("POST", "/v1/cluster/drain", "", "", 200)
 
 	x.cluster.adminErr = cluster.ErrRefused
 	exchange("POST", "/v1/cluster/leader/transfer", "", "", 409)
 	exchange("DELETE", "/v1/cluster/members/:id", "", "", 409)
+	exchange("POST", "/v1/cluster/drain", "", "", 409)
 	x.cluster.proposeErr, x.cluster.readErr, x.cluster.readyErr = cluster.ErrOverloaded, cluster.ErrNoLeader, cluster.ErrNoLeader
 	exchange("POST", key, "", `{"value":1}`, 429)
 	exchange("GET", list, "", "", 503)

@@ -24,6 +24,8 @@ type request struct {
 	route  *route
 	params httprouter.Params // still escaped: see segment
 	query  url.Values        // each parameter once
+
+	reserved int64 // of the server's budget for bodies
 }
 
 // parseQuery refuses parameters that are not known or come twice: a misspelt

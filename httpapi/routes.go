@@ -59,6 +59,7 @@ func (s *Server) routes() []*route {
 		{http.MethodGet, "/v1/cluster", s.clusterStatus, none},
 		{http.MethodPost, "/v1/cluster/leader/transfer", s.transferLeadership, none},
 		{http.MethodDelete, "/v1/cluster/members/:" + segMember, s.removeMember, none},
+		{http.MethodPost, "/v1/cluster/drain", s.drain, none},
 
 		{http.MethodGet, "/health", s.health, none},
 		{http.MethodGet, "/livez", s.health, none},

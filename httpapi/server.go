@@ -58,6 +58,10 @@ type Cluster interface {
 	// TransferLeadership moves leadership to a node; "" picks the best follower.
 	TransferLeadership(ctx context.Context, to string) error
 	RemoveMember(ctx context.Context, idOrName string) error
+
+	// Drain makes Ready fail from now on and moves leadership away, if it is
+	// here and another voter can have it. It may be called again.
+	Drain(ctx context.Context) error
 }
 
 // Config configures a Server. Cluster is required.
@@ -66,6 +70,7 @@ type Config struct {
 	Logger        *slog.Logger         // nil: discards
 	Metrics       *prometheus.Registry // what /metrics shows; nil: the server's own figures only
 	MaxValueBytes int                  // largest value; 0: DefaultMaxValueBytes
+	BodyBudget    int64                // bytes, for the bodies of all requests together; 0: DefaultBodyBudget
 	CORSOrigins   []string             // that browsers may call from; "*": any
 	Version       string               // of the binary, told as a metric
 }
@@ -78,6 +83,7 @@ type Server struct {
 	cors     *cors
 	node     string
 	maxValue int
+	bodies   budget // of the requests being answered
 
 	table    []*route
 	methods  []string // that occur in table, sorted
@@ -97,23 +103,28 @@ func New(c Config) (*Server, error) {
 	if c.MaxValueBytes == 0 {
 		c.MaxValueBytes = DefaultMaxValueBytes
 	}
+	if c.BodyBudget == 0 {
+		c.BodyBudget = DefaultBodyBudget
+	}
+	if largest := max(c.MaxValueBytes+bodySlack, maxAtomicBytes); c.BodyBudget < int64(largest) {
+		return nil, fmt.Errorf("httpapi: a body budget of %d bytes has no room for one body of %d", c.BodyBudget, largest)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	metrics, err := newMetrics(c.Metrics, c.Version)
-	if err != nil {
-		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
-	}
 	cors, err := newCORS(c.CORSOrigins)
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: cors origins: %w", err)
 	}
 	s := &Server{
-		cluster: c.Cluster, log: c.Logger, metrics: metrics, cors: cors,
-		node: c.Cluster.Name(), maxValue: c.MaxValueBytes,
+		cluster: c.Cluster, log: c.Logger, cors: cors,
+		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget},
+	}
+	if s.metrics, err = newMetrics(c.Metrics, c.Version, &s.bodies); err != nil {
+		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
 	s.route()
 	s.http = s.newHTTP()

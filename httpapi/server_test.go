@@ -30,6 +30,9 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{Config{}, "cluster is required"},
 		{Config{Cluster: c, MaxValueBytes: -1}, "largest value"},
+		{Config{Cluster: c, BodyBudget: maxAtomicBytes - 1}, "no room for one body of 4194304"},
+		{Config{Cluster: c, MaxValueBytes: 8 << 20, BodyBudget: 8 << 20}, "no room for one body of 9437184"},
+		{Config{Cluster: c, BodyBudget: -1}, "no room"},
 		{Config{Cluster: c, CORSOrigins: []string{"app.example"}}, "scheme is required"},
 		{Config{Cluster: c, CORSOrigins: []string{"https://app.example/"}}, "path"},
 		{Config{Cluster: c, Metrics: taken}, "register metrics"},

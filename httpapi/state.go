@@ -121,7 +121,7 @@ func expectedVersion(raws [][]byte) (uint64, error) {
 // readFields reads a body that carries one value, and returns the raw values
 // of its members of these names.
 func (s *Server) readFields(w http.ResponseWriter, r *request, names ...string) ([][]byte, error) {
-	body, err := readBody(w, r, s.maxValue+bodySlack)
+	body, err := s.readBody(w, r, s.maxValue+bodySlack)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (s *Server) deleteKey(w http.ResponseWriter, r *request) error {
 	if err := precondition(r, op); err != nil {
 		return err
 	}
-	if _, err := readOptional(w, r); err != nil {
+	if _, err := s.readOptional(w, r); err != nil {
 		return err
 	}
 	a, err := s.propose(w, r, &fsmpb.Command{Namespace: namespace, Ops: []*fsmpb.Op{op}})

@@ -17,7 +17,8 @@ func newClusterCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newClusterStatusCommand(), newClusterTransferCommand(), newClusterRemoveCommand())
+	cmd.AddCommand(newClusterStatusCommand(), newClusterTransferCommand(), newClusterRemoveCommand(),
+		newClusterDrainCommand())
 	return cmd
 }
 
@@ -81,6 +82,31 @@ directory. A majority of the voters must be alive.`,
 				return err
 			}
 			return s.out.done(s.args[0] + " was removed")
+		}),
+	}
+	r.bind(cmd)
+	return cmd
+}
+
+func newClusterDrainCommand() *cobra.Command {
+	var r remote
+	cmd := &cobra.Command{
+		Use:   "drain",
+		Short: "Take a node out of service until it restarts",
+		Long: `Take the node at the first of --endpoints, and no other, out of service: /ready
+answers 503 from then on, so that load balancers look elsewhere, and leadership
+moves to another node. Requests that still come are served, and the node goes
+on as a member. It may be done again.
+
+A restart of the process undoes it, and nothing else does. To stop a node
+cleanly needs no drain: SIGTERM drains first.`,
+		Example: `  stateraft cluster drain --endpoints http://10.0.0.2:7474`,
+		Args:    noArguments,
+		RunE: r.run(func(ctx context.Context, s *session) error {
+			if err := s.Cluster.Drain(ctx); err != nil {
+				return err
+			}
+			return s.out.done("the node drains until it restarts")
 		}),
 	}
 	r.bind(cmd)

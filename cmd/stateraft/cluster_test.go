@@ -170,6 +170,36 @@ func TestReadElsewhereAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// Ensure a leader that is drained leads no more and sends load balancers away,
+// but serves whoever comes, and that a restart undoes it.
+func TestClusterDrain(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	leader := c.nodes[c.leader(t)]
+	for range 2 {
+		if out, err := exec.Command("stateraft", "cluster", "drain", "--endpoints", leader.url, "--output", "json").Output(); err != nil || string(out) != "{\"ok\":true}\n" {
+			t.Fatalf("drain: %q, %v", out, err)
+		}
+		if got := leader.status("/ready"); got != http.StatusServiceUnavailable {
+			t.Errorf("/ready of a node that drains: %d, want 503", got)
+		}
+	}
+	if next := c.nodes[c.leader(t)]; next == leader {
+		t.Error("the node that drains leads")
+	} else if got := next.status("/ready"); got != http.StatusOK {
+		t.Errorf("/ready of another node: %d, want 200", got)
+	}
+	if _, err := setInt(leader.url, "drain", "k", 7); err != nil {
+		t.Error(err)
+	}
+	if got, err := getInt(leader.url+"/v1/state/drain/k", ""); err != nil || got != 7 {
+		t.Errorf("read %d, %v, want 7", got, err)
+	}
+	leader.stop(t, syscall.SIGTERM)
+	leader.start(t)
+	leader.waitReady(t)
+}
+
 func setInt(url, workflow, key string, value int) (revision string, err error) {
 	body := strings.NewReader(fmt.Sprintf(`{"value":%d}`, value))
 	resp, err := http.Post(url+"/v1/state/"+workflow+"/"+key, "application/json", body)
