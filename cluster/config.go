@@ -68,6 +68,7 @@ type Tuning struct {
 	MaxVersion   uint32        // newest protocol version that this node claims to speak
 
 	BeforeWrite func() error // runs ahead of every write of the log: see logstore.Config
+	BeforeApply func()       // runs ahead of every batch of applied entries; tests slow a node with it
 
 	Wall   func() time.Time                                                     // the wall clock
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // of node connections
@@ -109,6 +110,9 @@ func (c *Config) setDefaults() {
 	setDefault(&t.MaxVersion, fsm.MaxVersion)
 	if t.Wall == nil {
 		t.Wall = time.Now
+	}
+	if t.BeforeApply == nil {
+		t.BeforeApply = func() {}
 	}
 }
 

@@ -91,54 +91,80 @@ func TestLeadersDiskFails(t *testing.T) {
 	}
 }
 
-// Ensure a node whose log was damaged while it was down finds that before it
-// serves anything, and takes its data from the others in a new member's place.
-func TestDamagedLogHeals(t *testing.T) {
-	c := clustertest.New(t, 3, nil)
-	for i := range 100 {
-		c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
-	}
-	n := c.Follower()
-	oldID := n.ID()
-	n.Stop(t)
-	flipBit(t, filepath.Join(n.Config.DataDir, "raft.db"))
-	for _, other := range c.Running() {
-		n.Config.Join = append(n.Config.Join, other.GossipAddr())
-	}
-	n.Start(t)
-	if n.ID() == oldID {
-		t.Fatal("a node with a damaged log goes on as the voter that it was")
-	}
-	c.WaitReady(n)
-	waitRole(t, c, n, "voter")
-	if got := n.Get(t, "ns", "k42"); got != "42" {
-		t.Errorf("k42 = %q, want 42", got)
-	}
-	c.WaitEqual()
-	if members := c.Leader().Status(within(t, 5*time.Second)).Nodes; len(members) != 3 {
-		t.Errorf("%d members, want 3", len(members))
+// Ensure a node whose disk was damaged while it was down finds that before it
+// serves anything. A log that is damaged, or both snapshots, make it take its
+// data from the others in a new member's place; one snapshot alone is made up
+// for by the log.
+func TestDamagedDiskHeals(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		pattern string
+		newest  bool // only the newest file that matches
+		renewed bool
+	}{
+		{"log", "raft.db", false, true},
+		{"newest snapshot", "snapshots/*/state.bin", true, false},
+		{"all snapshots", "snapshots/*/state.bin", false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+				cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 40
+				cfg.Tuning.SnapshotInterval = 20 * time.Millisecond
+			})
+			n := c.Follower()
+			oldID := n.ID()
+			for i := range 400 {
+				c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
+			}
+			snapshots := filepath.Join(n.Config.DataDir, "snapshots/*/state.bin")
+			clustertest.Eventually(t, "two snapshots", func() error {
+				if found, _ := filepath.Glob(snapshots); len(found) < 2 {
+					return fmt.Errorf("%d", len(found))
+				}
+				return nil
+			})
+			n.Stop(t)
+			found, _ := filepath.Glob(filepath.Join(n.Config.DataDir, tt.pattern))
+			if tt.newest {
+				found = found[len(found)-1:]
+			}
+			for _, path := range found {
+				damage(t, path)
+			}
+			n.Config.Join = nil
+			for _, other := range c.Running() {
+				n.Config.Join = append(n.Config.Join, other.GossipAddr())
+			}
+			n.Start(t)
+			if renewed := n.ID() != oldID; renewed != tt.renewed {
+				t.Fatalf("a new identity: %v, want %v", renewed, tt.renewed)
+			}
+			c.WaitReady(n)
+			waitRole(t, c, n, "voter")
+			if got := n.Get(t, "ns", "k42"); got != "42" {
+				t.Errorf("k42 = %q, want 42", got)
+			}
+			c.WaitEqual()
+			if members := c.Leader().Status(within(t, 5*time.Second)).Nodes; len(members) != 3 {
+				t.Errorf("%d members, want 3", len(members))
+			}
+		})
 	}
 }
 
-// flipBit flips a bit in the last page that was written to.
-func flipBit(t *testing.T, path string) {
+// damage flips a bit in every page of a file: a single one could hit a page of
+// the log that is not in use.
+func damage(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := lastUsed(data) - 100
-	data[at] ^= 4
+	for at := 100; at < len(data); at += os.Getpagesize() {
+		data[at] ^= 4
+	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// lastUsed returns the end of what was written into data.
-func lastUsed(data []byte) int {
-	end := len(data)
-	for end > 0 && data[end-1] == 0 {
-		end--
-	}
-	return end
 }

@@ -68,6 +68,12 @@ var gauges = []*prometheus.Desc{
 	gauge("idempotency_records", "Kept answers to idempotency keys."),
 	gauge("history_events", "Changes that streams can resume over."),
 	gauge("history_bytes", "Memory of those changes."),
+	gauge("log_entries", "Entries in the log."),
+	gauge("log_file_bytes", "Room that the log takes on the disk."),
+	gauge("log_reusable_bytes", "Of that, what holds nothing."),
+	gauge("log_cache_bytes", "Memory of the newest entries."),
+	gauge("disk_free_bytes", "Free room on the disk, beside the log's."),
+	gauge("disk_full", "1 while the disk is nearly full and sets are refused."),
 	gauge("wall_offset_seconds", "Wall clock minus cluster time, as the state shows it."),
 }
 
@@ -93,7 +99,7 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (n *Node) figures() []float64 {
-	st := n.state.Stats()
+	st, log := n.state.Stats(), n.store.Stats()
 	commit := n.raft.CommitIndex()
 	waiting, inFlight := n.proposer.depth()
 	return []float64{
@@ -102,7 +108,8 @@ func (n *Node) figures() []float64 {
 		float64(waiting), float64(inFlight), float64(n.committer.queued()),
 		float64(st.Revision), float64(st.Keys), float64(st.KeysWithTTL), float64(st.Bytes),
 		float64(st.Floors), float64(st.Records), float64(st.HistoryEvents), float64(st.HistoryBytes),
-		float64(st.WallOffset) / 1e6,
+		float64(log.Entries), float64(log.FileBytes), float64(log.ReusableBytes), float64(log.CacheBytes),
+		float64(log.FreeBytes), oneIf(log.Full), float64(st.WallOffset) / 1e6,
 	}
 }
 

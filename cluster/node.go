@@ -78,7 +78,10 @@ func Open(cfg Config) (*Node, error) {
 	n.lostLeader = make(signal, 1)
 	n.goLoop(n.leadership.drain)
 	n.metrics = newMetrics(cfg.Metrics, n)
-	n.fsm = &raftFSM{state: n.state, onApply: n.onApply, fatal: n.fatal, logger: cfg.Logger, snapshots: filepath.Join(cfg.DataDir, snapshotDir)}
+	n.fsm = &raftFSM{
+		state: n.state, before: cfg.Tuning.BeforeApply, onApply: n.onApply, fatal: n.fatal,
+		logger: cfg.Logger, snapshots: filepath.Join(cfg.DataDir, snapshotDir),
+	}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -133,27 +136,13 @@ func (n *Node) openTransport() (err error) {
 	return err
 }
 
-// snapshotsKept is how many snapshots stay on the disk: the newest, and the one
-// before, which with the log's trailing entries makes up for damage of it.
-const snapshotsKept = 2
-
-// snapshotDir is the library's name for its directory in the one it is given.
-const snapshotDir = "snapshots"
-
 func (n *Node) openRaft() (err error) {
 	path := filepath.Join(n.cfg.DataDir, logstore.FileName)
 	if _, err := os.Stat(path); len(n.id.clusterID()) > 0 && err != nil {
 		return fmt.Errorf("the node belongs to a cluster and its log is gone (%w): remove the node from the cluster, empty the data directory and let it join anew", err)
 	}
-	if err := n.openLog(); err != nil {
-		return err
-	}
-	logger := newRaftLogger(n.cfg.Logger)
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, logger.Named("snapshot"))
+	snapshots, err := n.openDisk()
 	if err != nil {
-		return fmt.Errorf("open the snapshots: %w", err)
-	}
-	if err := n.alignLog(snapshots); err != nil {
 		return err
 	}
 	if n.logEnd, err = n.store.LastIndex(); err != nil {
@@ -165,18 +154,6 @@ func (n *Node) openRaft() (err error) {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	return nil
-}
-
-// alignLog makes the log continue the newest snapshot: see [logstore.Store.Align].
-func (n *Node) alignLog(snapshots raft.SnapshotStore) error {
-	list, err := snapshots.List()
-	if err != nil {
-		return fmt.Errorf("list the snapshots: %w", err)
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	return n.store.Align(list[0].Index, list[0].Term)
 }
 
 // raftConfig sets every field, so that a new default of the library changes

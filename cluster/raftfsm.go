@@ -20,6 +20,7 @@ type raftFSM struct {
 	state    *fsm.State
 	applied  watermark // index of the last entry applied; waits end here
 	revision watermark
+	before   func()                   // ahead of each batch of entries
 	onApply  func(index, term uint64) // after each batch of entries, with the last one's; must not block
 	fatal    func(error)              // the node must stop
 	logger   *slog.Logger
@@ -46,6 +47,7 @@ func (f *raftFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0
 
 // ApplyBatch executes entries and wakes waiters once for all of them.
 func (f *raftFSM) ApplyBatch(logs []*raft.Log) []any {
+	f.before()
 	outcomes := make([]any, len(logs))
 	for i, l := range logs {
 		outcomes[i] = f.applyOne(l)

@@ -108,7 +108,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-const openMiB = 1024
+const openMiB = 128
 
 func fill(b *testing.B, s *Store, size, total int) {
 	data := bytes.Repeat([]byte("x"), size)

@@ -68,6 +68,7 @@ func TestFailStop(t *testing.T) {
 		{"a gap in an append", 9, func(s *Store) error { return s.StoreLogs([]*raft.Log{entry(1001, 1), entry(1003, 1)}) }, full},
 		{"the head's index", 9, func(s *Store) error { return s.StoreLog(&raft.Log{Index: headIndex}) }, full},
 		{"a hole", 9, func(s *Store) error { return s.DeleteRange(5, 7) }, full},
+		{"waste that counts", 9, func(s *Store) error { return s.deleteStep(5, 7) }, full},
 		{"an unknown value", 9, func(s *Store) error { return s.Set([]byte("x"), nil) }, full},
 		{"an unknown number", 9, func(s *Store) error { return s.SetUint64([]byte("x"), 1) }, full},
 	}

@@ -174,8 +174,8 @@ func (s *Store) Align(index, term uint64) error {
 	return s.DeleteRange(extent.first, extent.last)
 }
 
-// change makes next, of the extent that is, the log's extent, with logs at its
-// end; then it deletes what is left beside it, and waste.
+// change moves the extent to what next makes of it, with logs at its end; then
+// it deletes what that leaves beside it, and waste.
 func (s *Store) change(logs []*raft.Log, waste []span, next func(span) (span, error)) error {
 	waste, err := s.move(logs, waste, next)
 	if err != nil {
@@ -189,8 +189,8 @@ func (s *Store) change(logs []*raft.Log, waste []span, next func(span) (span, er
 	return nil
 }
 
-// move does the part of change that counts, in one transaction, and returns
-// what is then to be deleted.
+// move is the part of change that counts, in one transaction. It returns what
+// is then to be deleted.
 func (s *Store) move(logs []*raft.Log, waste []span, next func(span) (span, error)) ([]span, error) {
 	if err := s.acquire(); err != nil {
 		return nil, err
@@ -254,6 +254,9 @@ func (s *Store) deleteStep(low, high uint64) error {
 		return err
 	}
 	defer s.release()
+	if s.extent.first <= high && low <= s.extent.last {
+		return s.fail(fmt.Errorf("entries %d to %d were to go as waste, and %d to %d count", low, high, s.extent.first, s.extent.last))
+	}
 	err := s.transact(func() error { return s.bolt.DeleteRange(low, high) })
 	if err == nil {
 		s.steps--

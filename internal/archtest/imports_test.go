@@ -31,10 +31,10 @@ var mayImport = map[string]arrows{
 // below it, so that what it brings stays behind one door.
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/raft":           {"cluster", "cluster/logstore"},
-	"github.com/hashicorp/raft-boltdb":    {"cluster", "cluster/logstore"},
+	"github.com/hashicorp/raft-boltdb":    {"cluster/logstore"},
 	"github.com/hashicorp/go-msgpack":     {"cluster/logstore"}, // the form of raft-boltdb's records
 	"github.com/hashicorp/memberlist":     {"cluster"},
-	"go.etcd.io/bbolt":                    {"cluster", "cluster/logstore"},
+	"go.etcd.io/bbolt":                    {"cluster/logstore"},
 	"github.com/tidwall/btree":            {"fsm"},
 	"github.com/julienschmidt/httprouter": {"httpapi"},
 	"github.com/spf13":                    {"cmd/stateraft"},

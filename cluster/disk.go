@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/logstore"
+)
+
+const (
+	// snapshotsKept is how many snapshots stay on the disk: the newest, and the
+	// one before, which with the log's trailing entries makes up for damage of
+	// it.
+	snapshotsKept = 2
+
+	// snapshotDir is the library's name for its directory in the one it is
+	// given.
+	snapshotDir = "snapshots"
+)
+
+// openDisk opens the log and the snapshots. If they are damaged beyond what
+// they can make up for together, a node that belongs to a cluster starts anew.
+func (n *Node) openDisk() (raft.SnapshotStore, error) {
+	snapshots, err := n.openLog()
+	if !errors.Is(err, logstore.ErrCorrupt) || !n.hasOthers() {
+		return snapshots, err
+	}
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.startAnew(err); err != nil {
+		return nil, fmt.Errorf("start anew: %w", err)
+	}
+	return n.openLog()
+}
+
+// hasOthers reports whether the node is or was of a cluster whose other nodes
+// hold its data.
+func (n *Node) hasOthers() bool {
+	return len(n.id.clusterID()) > 0 && len(n.id.promised()) != 1 || n.id.replaces() != replaced{}
+}
+
+func (n *Node) openLog() (raft.SnapshotStore, error) {
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, newRaftLogger(n.cfg.Logger).Named("snapshot"))
+	if err != nil {
+		return nil, fmt.Errorf("open the snapshots: %w", err)
+	}
+	n.store, err = logstore.Open(logstore.Config{
+		Dir: n.cfg.DataDir, Logger: n.cfg.Logger, Fatal: n.fatal, BeforeWrite: n.cfg.Tuning.BeforeWrite,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the raft log: %w", err)
+	}
+	return snapshots, n.alignLog(snapshots)
+}
+
+// alignLog makes the log continue the newest snapshot that is whole, which is
+// the one that Raft will start from: see [logstore.Store.Align].
+func (n *Node) alignLog(snapshots raft.SnapshotStore) error {
+	list, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	for _, meta := range list {
+		if err := checkSnapshot(snapshots, meta.ID); err != nil {
+			n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
+			continue
+		}
+		return n.store.Align(meta.Index, meta.Term)
+	}
+	if first, err := n.store.FirstIndex(); err != nil || first <= 1 {
+		return err
+	}
+	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
+}
+
+// checkSnapshot reads a snapshot, which compares its checksum.
+func checkSnapshot(snapshots raft.SnapshotStore, id string) error {
+	_, r, err := snapshots.Open(id)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
+}
+
+// startAnew gives up a damaged disk. What it had acknowledged cannot be told
+// any more, so the node must not go on as the voter that it was: it takes a new
+// identity, which remembers the old one, and joins as a new node in the old
+// one's place, with all data from the others. Nothing is deleted: the files
+// move into a directory of their own.
+func (n *Node) startAnew(damage error) error {
+	aside := filepath.Join(n.cfg.DataDir, fmt.Sprintf("damaged-%d", n.cfg.Tuning.Wall().UnixNano()))
+	n.cfg.Logger.Error("the disk is damaged; this node starts anew and takes its data from the others",
+		"err", damage, "node", n.id.nodeID(), "moved", aside)
+	if err := n.id.renew(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{logstore.FileName, snapshotDir, clockNoteFile} {
+		err := os.Rename(filepath.Join(n.cfg.DataDir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	n.clock = newClock(n.cfg.Tuning.Wall)
+	return syncDir(n.cfg.DataDir)
+}
