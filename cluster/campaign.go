@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,34 +58,40 @@ func (n *Node) isGone(ctx context.Context, to leader) bool {
 // replaceLeader stands for election at once if a majority of the voters, this
 // node among them, is refused by the dead leader, and none of them has more of
 // the log; of several with the same log the one with the lowest id stands, for
-// two at once would split the vote. Raft's TimeoutNow checks neither suffrage
-// nor state, so that is done here.
+// two at once would split the vote. Logs may still grow by what the leader sent
+// last, so it asks until somebody stands or time is up.
 func (n *Node) replaceLeader(ctx context.Context, gone leader) {
 	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
-	term, voters := n.raft.CurrentTerm(), n.voters()
-	mine := n.logEndNow()
-	agree, inside := 0, false
+	for term := n.raft.CurrentTerm(); ctx.Err() == nil && n.stillFollows(gone, term); sleep(ctx, goneInterval) {
+		// Raft's TimeoutNow checks neither suffrage nor state: that is done here.
+		if n.maySucceed(ctx, gone, term) && n.stillFollows(gone, term) {
+			n.cfg.Logger.Info("the leader is gone; standing for election", "leader", gone.id, "term", term)
+			n.rafts.campaign(ctx)
+			return
+		}
+	}
+}
+
+// maySucceed asks the other voters and reports whether this one is to stand.
+func (n *Node) maySucceed(ctx context.Context, gone leader, term uint64) bool {
+	voters, agree, inside := n.voters(), 0, false
+	var ends []logEnd
 	for _, s := range voters {
 		switch string(s.ID) {
 		case n.id.nodeID():
 			agree, inside = agree+1, true
 		case gone.id:
 		default:
-			a, ok := n.askGone(ctx, s, gone, term)
-			if ok && a.after(mine) {
-				return // that one stands
-			}
-			if ok {
+			if end, ok := n.askGone(ctx, s, gone, term); ok {
 				agree++
+				ends = append(ends, end)
 			}
 		}
 	}
-	if !inside || agree <= len(voters)/2 || !n.stillFollows(gone, term) {
-		return
-	}
-	n.cfg.Logger.Info("the leader is gone; standing for election", "leader", gone.id, "term", term)
-	n.rafts.campaign(ctx)
+	mine := n.logEndNow() // after the answers, so that it is not the older one
+	beaten := slices.ContainsFunc(ends, func(e logEnd) bool { return e.after(mine) })
+	return inside && agree > len(voters)/2 && !beaten
 }
 
 // stillFollows reports whether Raft is where it was when the leader was found

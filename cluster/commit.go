@@ -31,6 +31,7 @@ type committer struct {
 	raft  *raft.Raft
 	clock *clusterClock
 	stats *metrics
+	down  chan struct{} // closed when Raft has shut down
 
 	mu       sync.Mutex
 	leading  bool        // proposals are accepted
@@ -54,7 +55,7 @@ type proposed struct {
 }
 
 func newCommitter(r *raft.Raft, c *clusterClock, m *metrics) *committer {
-	return &committer{raft: r, clock: c, stats: m, changed: make(signal, 1)}
+	return &committer{raft: r, clock: c, stats: m, down: make(chan struct{}), changed: make(signal, 1)}
 }
 
 // commit proposes e, an entry without a stamp, and returns what it did once it
@@ -195,6 +196,19 @@ func (c *committer) send(group []*proposal) {
 	}
 }
 
+// await returns the future's error once Raft has one. Futures that wait for the
+// state machine while Raft shuts down never get any.
+func (c *committer) await(f raft.ApplyFuture) error {
+	answered := make(chan error, 1)
+	go func() { answered <- f.Error() }()
+	select {
+	case err := <-answered:
+		return err
+	case <-c.down:
+		return raft.ErrRaftShutdown
+	}
+}
+
 // merge returns one entry with everything in group.
 func merge(group []*proposal) *fsmpb.Entry {
 	if len(group) == 1 {
@@ -215,7 +229,7 @@ func (c *committer) apply(e *fsmpb.Entry) proposed {
 	}
 	start := time.Now()
 	f := c.raft.Apply(data, 0)
-	switch err := f.Error(); {
+	switch err := c.await(f); {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return proposed{err: errNotLeader}
 	case err != nil: // leadership lost, shutdown, a store error: it may yet be committed

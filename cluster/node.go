@@ -291,6 +291,9 @@ func (n *Node) close() error {
 	if n.raft != nil {
 		errs = append(errs, n.raft.Shutdown().Error())
 	}
+	if n.committer != nil {
+		close(n.committer.down)
+	}
 	if n.leaders != nil {
 		n.leaders.close()
 	}

@@ -47,6 +47,7 @@ type proposer struct {
 	session  uint64 // 0: none; the next batch opens one
 	sequence uint64 // of the last batch
 	opening  bool
+	closed   bool // nothing is sent any more
 	wg       sync.WaitGroup
 }
 
@@ -100,7 +101,7 @@ func (p *proposer) enqueue(c *call) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() != nil {
+	if p.closed {
 		return ErrClosed
 	}
 	if p.waiting.Len() >= limit*maxWaiting || p.bytes+c.size > limit*maxWaitingBytes {
@@ -144,7 +145,7 @@ func (p *proposer) takeLocked(c *call) {
 
 // sendLocked sends as many batches as may be under way. p.mu is held.
 func (p *proposer) sendLocked() {
-	for p.waiting.Len() > 0 && len(p.inFlight) < maxBatchesAtOnce && p.inWindowLocked() && p.ctx.Err() == nil {
+	for p.waiting.Len() > 0 && len(p.inFlight) < maxBatchesAtOnce && p.inWindowLocked() && !p.closed {
 		if p.session == 0 {
 			p.openLocked()
 			return
@@ -169,7 +170,7 @@ func (p *proposer) inWindowLocked() bool {
 func (p *proposer) prepare() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.session == 0 && p.ctx.Err() == nil {
+	if p.session == 0 && !p.closed {
 		p.openLocked()
 	}
 }
@@ -330,6 +331,9 @@ func (p *proposer) depth() (waiting, inFlight int) {
 
 // close ends what waits. The proposer's ctx has ended.
 func (p *proposer) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.wg.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()

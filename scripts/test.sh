@@ -14,6 +14,10 @@ install() {
 
 # The race detector wants a C compiler, the published Python clients a venv.
 command -v gcc >/dev/null || install gcc libc6-dev
+# The network tests make namespaces, where the machine allows it.
+if [[ $(uname) == Linux && $(id -u) == 0 ]]; then
+	command -v ip >/dev/null && command -v nft >/dev/null || install iproute2 nftables
+fi
 python3 -c 'import ensurepip' 2>/dev/null || install python3 python3-venv
 
 # The tests find the interpreter that has the clients in STATERAFT_TEST_PYTHON.

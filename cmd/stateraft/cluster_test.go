@@ -32,6 +32,7 @@ type processCluster struct {
 type processNode struct {
 	*process
 	flags []string
+	netns string // network namespace that it runs in; empty: the test's
 }
 
 func startCluster(t *testing.T) *processCluster {
@@ -71,12 +72,19 @@ func freeAddr(t *testing.T) string {
 
 func (n *processNode) start(t *testing.T) {
 	t.Helper()
-	n.process = startProcess(t, n.flags...)
+	n.process = startCommand(t, n.command())
 	select {
 	case n.url = <-n.log.serving:
 	case <-n.done:
 		t.Fatalf("the node has ended: %s", n.log)
 	}
+}
+
+func (n *processNode) command() *exec.Cmd {
+	if n.netns == "" {
+		return exec.Command("stateraft", n.flags...)
+	}
+	return exec.Command("ip", append([]string{"netns", "exec", n.netns, "stateraft"}, n.flags...)...)
 }
 
 func (n *processNode) client(t *testing.T) *client.Client {

@@ -68,7 +68,8 @@ func (m *gapMeter) write(cl *client.Client, node int, key string) {
 	}
 }
 
-// longest returns the longest time without an acknowledged write since then.
+// longest returns the longest time without an acknowledged write since then,
+// the time up to the call included.
 func (m *gapMeter) longest(since time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,6 +78,9 @@ func (m *gapMeter) longest(since time.Time) time.Duration {
 		if i > 0 && at.After(since) {
 			gap = max(gap, at.Sub(m.acks[i-1]))
 		}
+	}
+	if len(m.acks) > 0 {
+		gap = max(gap, time.Since(m.acks[len(m.acks)-1]))
 	}
 	return gap
 }

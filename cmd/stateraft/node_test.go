@@ -50,8 +50,16 @@ func startProcess(t *testing.T, args ...string) *process {
 
 func startProcessWith(t *testing.T, stdout io.Writer, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command("stateraft", args...), done: make(chan struct{}), log: &processLog{serving: make(chan string, 1)}}
-	p.cmd.Stdout, p.cmd.Stderr = stdout, p.log
+	cmd := exec.Command("stateraft", args...)
+	cmd.Stdout = stdout
+	return startCommand(t, cmd)
+}
+
+// startCommand starts a command that is, or becomes, stateraft.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, done: make(chan struct{}), log: &processLog{serving: make(chan string, 1)}}
+	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

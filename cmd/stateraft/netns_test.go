@@ -1,0 +1,273 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// isolatedEnv marks the process that isolated starts.
+const isolatedEnv = "STATERAFT_TEST_ISOLATED"
+
+// isolated runs a test in a process that has network, mount and process
+// namespaces of its own. With that process all it started ends and all it set
+// up goes, however it ends. It skips the test where that, or one of the
+// tools, cannot be had.
+func isolated(t *testing.T, tools []string, test func(t *testing.T)) {
+	if os.Getenv(isolatedEnv) != "" {
+		test(t)
+		return
+	}
+	unshare := []string{"--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	if out, err := exec.Command("unshare", append(unshare, "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no namespaces: %v: %s", err, out)
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", append(unshare, binary, "-test.v", "-test.run=^"+t.Name()+"$")...)
+	if at, ok := t.Deadline(); ok {
+		cmd.Args = append(cmd.Args, "-test.timeout="+time.Until(at.Add(-time.Second)).String())
+	}
+	cmd.Env = append(os.Environ(), isolatedEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// networkScript joins $1 namespaces, n1 and so on, by two networks: the test's
+// process calls the nodes over one, they call each other over the other.
+const networkScript = `
+	mkdir -p /run/netns
+	mount -t tmpfs none /run/netns
+	ip link add clients type bridge
+	ip address add 10.87.1.254/24 dev clients
+	ip link add peers type bridge
+	ip link set clients up
+	ip link set peers up
+	for i in $(seq $1); do
+		ip netns add n$i
+		ip -n n$i link set lo up
+		for net in clients peers; do
+			ip link add $net$i type veth peer name $net netns n$i
+			ip link set $net$i master $net up
+			ip -n n$i link set $net up
+		done
+		ip -n n$i address add 10.87.1.$i/24 dev clients
+		ip -n n$i address add 10.87.2.$i/24 dev peers
+	done`
+
+// shell runs a script and returns what it prints.
+func shell(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("sh", append([]string{"-ec", script, "sh"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// startNetwork starts voters n1, n2 and n3 and then replicas, each in a
+// network namespace of its own. Its caller is isolated.
+func startNetwork(t *testing.T, replicas int) *processCluster {
+	t.Helper()
+	const voters = 3
+	shell(t, networkScript, strconv.Itoa(voters+replicas))
+	dir := t.TempDir()
+	c := new(processCluster)
+	for i := range voters + replicas {
+		name := fmt.Sprint("n", i+1)
+		n := &processNode{netns: name, flags: []string{
+			"serve", "--node-id", name, "--data-dir", filepath.Join(dir, name), "--log-format", "json",
+			"--http-addr", fmt.Sprintf("10.87.1.%d:7474", i+1), "--insecure",
+			"--raft-addr", peerAddr(i) + ":7574", "--gossip-addr", peerAddr(i) + ":7674",
+			"--join", peerAddr(0) + ":7674," + peerAddr(1) + ":7674," + peerAddr(2) + ":7674",
+		}}
+		if i < voters {
+			n.flags = append(n.flags, "--bootstrap-expect", strconv.Itoa(voters))
+		} else {
+			n.flags = append(n.flags, "--role", "replica")
+		}
+		n.start(t)
+		c.nodes = append(c.nodes, n)
+	}
+	for _, n := range c.nodes {
+		n.waitReady(t)
+	}
+	return c
+}
+
+// peerAddr is where the other nodes call a node.
+func peerAddr(node int) string { return fmt.Sprint("10.87.2.", node+1) }
+
+// cut takes a node off the network between the nodes: whatever is sent is
+// lost and nothing is refused. Clients still reach it.
+func cut(t *testing.T, node int) {
+	t.Helper()
+	shell(t, `ip link set peers$1 down`, strconv.Itoa(node+1))
+}
+
+func heal(t *testing.T, node int) {
+	t.Helper()
+	shell(t, `ip link set peers$1 up`, strconv.Itoa(node+1))
+}
+
+// refuse resets every connection of a node to another's Raft port, new ones
+// included; those from the other to it go on.
+func refuse(t *testing.T, from *processNode, to int) {
+	t.Helper()
+	shell(t, `ip netns exec $1 nft "
+		table inet refuse {
+			chain output {
+				type filter hook output priority 0;
+				ip daddr $2 tcp dport 7574 counter reject with tcp reset
+			}
+		}"`, from.netns, peerAddr(to))
+}
+
+// refused reports whether anything has been refused.
+func refused(t *testing.T, from *processNode) bool {
+	t.Helper()
+	return !strings.Contains(shell(t, `ip netns exec $1 nft list table inet refuse`, from.netns), "packets 0 ")
+}
+
+func admit(t *testing.T, from *processNode) {
+	t.Helper()
+	shell(t, `ip netns exec $1 nft delete table inet refuse`, from.netns)
+}
+
+// view is the cluster as a node sees it.
+func (n *processNode) view(t *testing.T) client.ClusterStatus {
+	t.Helper()
+	st, err := n.client(t).Cluster.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// logGaps logs the figures and fails the test if the worst is above the bound.
+func logGaps(t *testing.T, gaps []time.Duration, bound time.Duration) {
+	t.Helper()
+	slices.Sort(gaps)
+	worst := gaps[len(gaps)-1]
+	t.Logf("longest time without a write, %d rounds: median %v, worst %v", len(gaps), gaps[len(gaps)/2], worst)
+	if worst > bound {
+		t.Errorf("worst %v, want at most %v", worst, bound)
+	}
+}
+
+// Ensure a leader that is cut off the other nodes is replaced, which clients
+// of these see as a wait.
+func TestCutGap(t *testing.T) {
+	isolated(t, []string{"ip"}, func(t *testing.T) {
+		c := startNetwork(t, 0)
+		m := startGapMeter(t, c)
+		defer m.close()
+		var gaps []time.Duration
+		for range failoverRounds() {
+			time.Sleep(time.Second) // of load
+			leader := c.leader(t)
+			begin := time.Now()
+			m.down[leader].Store(true)
+			cut(t, leader)
+			time.Sleep(3 * time.Second) // of load on the others
+			gaps = append(gaps, m.longest(begin))
+			heal(t, leader)
+			c.nodes[leader].waitReady(t)
+			m.down[leader].Store(false)
+		}
+		logGaps(t, gaps, 2*time.Second)
+	})
+}
+
+// Ensure a dead leader is replaced by a voter where a replica sees its death
+// too.
+func TestKillWithReplica(t *testing.T) {
+	isolated(t, []string{"ip"}, func(t *testing.T) {
+		c := startNetwork(t, 1)
+		replica := c.nodes[3]
+		m := startGapMeter(t, c)
+		defer m.close()
+		var gaps []time.Duration
+		for range failoverRounds() {
+			time.Sleep(time.Second) // of load
+			leader := c.leader(t)
+			begin := time.Now()
+			m.down[leader].Store(true)
+			c.nodes[leader].stop(t, syscall.SIGKILL)
+			time.Sleep(time.Second) // of load on the others
+			gaps = append(gaps, m.longest(begin))
+			if next := replica.view(t).Leader; next == "" || next == replica.netns || next == c.nodes[leader].netns {
+				t.Errorf("%q leads after %s was killed", next, c.nodes[leader].netns)
+			}
+			c.nodes[leader].start(t)
+			c.nodes[leader].waitReady(t)
+			m.down[leader].Store(false)
+		}
+		logGaps(t, gaps, time.Second)
+	})
+}
+
+// Ensure a leader stays that refuses one follower, or a replica, and nobody
+// else.
+func TestNoElectionForOneRefused(t *testing.T) {
+	isolated(t, []string{"ip", "nft"}, func(t *testing.T) {
+		c := startNetwork(t, 1)
+		m := startGapMeter(t, c)
+		defer m.close()
+		leader := c.leader(t)
+		for _, tt := range []struct {
+			name string
+			node int
+		}{
+			{"follower", (leader + 1) % 3},
+			{"replica", 3},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				time.Sleep(time.Second) // of load
+				n, before, begin := c.nodes[tt.node], c.nodes[leader].view(t), time.Now()
+				m.down[tt.node].Store(true)
+				refuse(t, n, leader)
+				for time.Since(begin) < 5*time.Second {
+					for _, i := range []int{leader, tt.node} {
+						if st := c.nodes[i].view(t); st.Term != before.Term || st.Leader != before.Leader {
+							t.Fatalf("%s: %q leads term %d, want %q of term %d", c.nodes[i].netns, st.Leader, st.Term, before.Leader, before.Term)
+						}
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				if !refused(t, n) {
+					t.Error("nothing was refused")
+				}
+				t.Logf("longest time without a write: %v", m.longest(begin))
+				admit(t, n)
+				n.waitReady(t)
+				m.down[tt.node].Store(false)
+			})
+		}
+	})
+}
