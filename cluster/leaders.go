@@ -33,8 +33,8 @@ func newLeaders(r *raft.Raft) *leaders {
 		_, ok := o.Data.(raft.LeaderObservation)
 		return ok
 	})
-	l.refresh()
 	r.RegisterObserver(l.observer)
+	l.refresh() // only after, or a leader heard of in between would stay unknown
 	go l.run()
 	return l
 }
