@@ -249,6 +249,12 @@ func (n *Node) WaitRevision(ctx context.Context, revision uint64) error {
 	return err
 }
 
+// WaitChange returns once the local state holds a change after revision, or
+// ctx's cause.
+func (n *Node) WaitChange(ctx context.Context, revision uint64) error {
+	return n.fsm.revision.wait(ctx, revision+1)
+}
+
 // State is the local state; to be read only.
 func (n *Node) State() *fsm.State { return n.state }
 
