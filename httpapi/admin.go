@@ -100,8 +100,8 @@ func (s *Server) removeMember(w http.ResponseWriter, r *request) error {
 }
 
 // drain serves POST /v1/cluster/drain, for this node alone: /ready answers 503
-// until the process restarts, and leadership moves away. Requests are still
-// served.
+// until the process restarts, streams end, and leadership moves away. Other
+// requests are still served.
 func (s *Server) drain(w http.ResponseWriter, r *request) error {
 	if _, err := s.readOptional(w, r); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/httpapi/stream"
 )
 
 // A code is what clients act on; messages may change. docs/api.md lists them.
@@ -56,6 +57,8 @@ var causes = []struct {
 	{cluster.ErrRevisionUnknown, codeRevisionUnknown, false},
 	{cluster.ErrNotFound, codeNotFound, false},
 	{cluster.ErrRefused, codeRefused, false},
+	{stream.ErrFull, codeOverloaded, false},
+	{stream.ErrEnded, codeNotReady, false},
 	{context.DeadlineExceeded, codeOutcomeUnknown, true},
 	{context.Canceled, codeOutcomeUnknown, true},
 }

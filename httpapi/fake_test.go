@@ -29,6 +29,7 @@ type fakeCluster struct {
 	sequence uint64
 	clock    int64 // cluster time, µs
 
+	changed     chan struct{}    // closed when the state changes
 	commands    []*fsmpb.Command // that were proposed
 	readIndexes int
 	waited      []uint64
@@ -44,7 +45,7 @@ type fakeCluster struct {
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
-	c := &fakeCluster{state: fsm.New(), clock: time.Second.Microseconds()}
+	c := &fakeCluster{state: fsm.New(), clock: time.Second.Microseconds(), changed: make(chan struct{})}
 	c.apply(tb, &fsmpb.Entry{LeaderStart: &fsmpb.LeaderStart{WallOffset: epoch.UnixMicro()}})
 	c.session = c.apply(tb, &fsmpb.Entry{OpenSession: &fsmpb.OpenSession{
 		BootId: []byte("boot"), Node: &fsmpb.Node{Id: "1", Name: "n1"},
@@ -64,7 +65,14 @@ func (c *fakeCluster) apply(tb testing.TB, e *fsmpb.Entry) fsm.Applied {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	c.announce()
 	return applied
+}
+
+// announce wakes those who wait for a change. It requires c.mu.
+func (c *fakeCluster) announce() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // advance moves cluster time.
@@ -100,7 +108,29 @@ func (c *fakeCluster) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.A
 	if err != nil {
 		return nil, err
 	}
+	c.announce()
 	return applied.Batches[0].Answers[0], nil
+}
+
+// proposeMany applies cmd n times, in one entry.
+func (c *fakeCluster) proposeMany(tb testing.TB, cmd *fsmpb.Command, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sequence++
+	batch := &fsmpb.Batch{Session: c.session, Sequence: c.sequence, Low: c.sequence}
+	for range n {
+		batch.Commands = append(batch.Commands, cmd)
+	}
+	c.apply(tb, &fsmpb.Entry{Batches: []*fsmpb.Batch{batch}})
+}
+
+// limitHistory lets the history hold at most events.
+func (c *fakeCluster) limitHistory(tb testing.TB, events uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	settings := fsm.DefaultSettings()
+	settings.HistoryEvents = events
+	c.apply(tb, &fsmpb.Entry{LeaderStart: &fsmpb.LeaderStart{WallOffset: epoch.UnixMicro(), Settings: settings}})
 }
 
 func (c *fakeCluster) ReadIndex(context.Context) error {
@@ -115,6 +145,22 @@ func (c *fakeCluster) WaitRevision(_ context.Context, revision uint64) error {
 	defer c.mu.Unlock()
 	c.waited = append(c.waited, revision)
 	return c.waitErr
+}
+
+func (c *fakeCluster) WaitChange(ctx context.Context, revision uint64) error {
+	for {
+		c.mu.Lock()
+		changed := c.changed
+		c.mu.Unlock()
+		if c.state.Point().Revision > revision {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (c *fakeCluster) State() *fsm.State { return c.state }
@@ -165,6 +211,7 @@ func newAPI(tb testing.TB, configure ...func(*Config)) *api {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(s.streams.Close)
 	return &api{tb: tb, cluster: c, server: s}
 }
 
@@ -188,12 +235,22 @@ func (x *api) do(method, path, body string, headers ...string) answer {
 		}
 		r.Header.Add(headers[i], headers[i+1])
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	w := httptest.NewRecorder()
-	x.server.Handler().ServeHTTP(w, r)
+	x.server.Handler().ServeHTTP(&leaver{w, cancel}, r.WithContext(ctx))
 	a := answer{status: w.Code, header: w.Header(), body: w.Body.String()}
 	_ = json.Unmarshal(w.Body.Bytes(), &a.json)
 	return a
 }
+
+// A leaver is a client that leaves once it has seen how a stream begins.
+type leaver struct {
+	*httptest.ResponseRecorder
+	leave func()
+}
+
+func (l *leaver) Flush() { l.leave() }
 
 func (x *api) get(path string, headers ...string) answer {
 	x.tb.Helper()

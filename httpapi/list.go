@@ -26,8 +26,15 @@ type listing struct {
 	objects bool // keys as objects instead of strings
 }
 
-// listKeys serves GET /v1/state/{workflow}.
+// listKeys serves GET /v1/state/{workflow}; see also streamKeys.
 func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
+	w.Header().Add("Vary", "Accept")
+	if r.wantsEvents() {
+		return s.streamKeys(w, r)
+	}
+	if err := r.only("a list", queryPrefix, "after", "limit", "reverse", "values", "keys", queryConsistency); err != nil {
+		return err
+	}
 	namespace, err := r.namespace()
 	if err != nil {
 		return err
@@ -47,7 +54,7 @@ func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
 }
 
 func parseListing(r *request) (l listing, err error) {
-	if l.query.Prefix, err = r.namePart("prefix"); err != nil {
+	if l.query.Prefix, err = r.namePart(queryPrefix); err != nil {
 		return l, err
 	}
 	if l.query.After, err = r.namePart("after"); err != nil {

@@ -161,6 +161,14 @@ func badQueries(rt *route) (bads []bad) {
 			add("returnCurrent="+v, "returnCurrent", "true or false")
 		}
 	}
+	if strings.HasSuffix(rt.pattern, "/stream") {
+		for _, v := range []string{"", "yes", "1"} {
+			add("snapshot="+v, "snapshot", "true or false")
+		}
+		for _, v := range []string{"", "-1", "x"} {
+			add("lastEventId="+v, "lastEventId", "integer from 0")
+		}
+	}
 	if slices.Contains(rt.query, "prefix") {
 		bads = append(bads, badLists(rt)...)
 	}
@@ -204,6 +212,12 @@ func badHeaders(rt *route) (bads []bad) {
 			add("min revision "+v, []string{headerMinRevision, v}, headerMinRevision, "integer from 0")
 		}
 		add("min revision twice", []string{headerMinRevision, "1", headerMinRevision, "2"}, headerMinRevision, "more than once")
+	}
+	if strings.HasSuffix(rt.pattern, "/stream") {
+		for _, v := range []string{"-1", "1.5", "x", "0x1", "1,2", "18446744073709551616"} {
+			add("last event id "+v, []string{headerLastEventID, v}, headerLastEventID, "integer from 0")
+		}
+		add("last event id twice", []string{headerLastEventID, "1", headerLastEventID, "2"}, headerLastEventID, "more than once")
 	}
 	if isKeyWrite(rt) {
 		for _, v := range []string{"", "a b", "é", "a\x7f", strings.Repeat("k", 256)} {

@@ -16,6 +16,14 @@ func TestMetrics(t *testing.T) {
 	x.get("/v1/state/secret-workflow/secret-key")
 	x.get("/v1/state/secret-workflow/absent")
 	x.do("BREW", "/coffee", "")
+	x.get(streamPath)
+	r := open(t, x.serve(), streamPath)
+	eventually(t, "the stream is level", x.allLevel)
+	x.set("wf", "k", "1")
+	r.event()
+	eventually(t, "the delivery is counted", func() bool {
+		return strings.Contains(x.get("/metrics").body, "stateraft_stream_lag_seconds_count 1\n")
+	})
 	a := x.ok(x.get("/metrics"), "")
 	for _, want := range []string{
 		`stateraft_http_requests_total{code="200",method="POST",route="/v1/state/:workflow/:key"} 1`,
@@ -25,6 +33,12 @@ func TestMetrics(t *testing.T) {
 		`stateraft_http_request_duration_seconds_count{method="POST",route="/v1/state/:workflow/:key"} 1`,
 		`stateraft_http_requests_in_flight 1`,
 		`stateraft_http_body_bytes 0`,
+		`stateraft_http_requests_total{code="200",method="GET",route="/v1/state/:workflow/:key/stream"} 2`,
+		`stateraft_streams_open 1`,
+		`stateraft_streams_behind 0`,
+		`stateraft_stream_events_total 1`,
+		`stateraft_stream_resyncs_total 0`,
+		`stateraft_stream_lag_seconds_count 1`,
 		`stateraft_build_info{version="1.2.3"} 1`,
 		`stateraft_raft_term 0`,
 	} {

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -16,7 +18,7 @@ func (s *Server) serve(rt *route, w http.ResponseWriter, r *http.Request, ps htt
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
-		s.metrics.observe(rt, r.Method, res.status, time.Since(start))
+		s.metrics.observe(rt, r.Method, res.status, res.took(start))
 	}()
 	defer s.recover(rt, res, r)
 
@@ -61,10 +63,19 @@ func (s *Server) recover(rt *route, res *response, r *http.Request) {
 	s.writeProblem(res, r, &problem{code: codeInternal, message: "internal error", unknown: true})
 }
 
-// A response remembers its status for the metrics.
+// A response remembers for the metrics its status and, if it is a stream, when
+// that began: how long it lasts says nothing of this server.
 type response struct {
 	http.ResponseWriter
 	status int
+	began  time.Time
+}
+
+func (r *response) took(start time.Time) time.Duration {
+	if r.began.IsZero() {
+		return time.Since(start)
+	}
+	return r.began.Sub(start)
 }
 
 func (r *response) WriteHeader(status int) {
@@ -79,6 +90,23 @@ func (r *response) Write(b []byte) (int, error) {
 		r.status = http.StatusOK
 	}
 	return r.ResponseWriter.Write(b)
+}
+
+// FlushError sends what was written so far, as streams do.
+func (r *response) FlushError() error {
+	if r.began.IsZero() {
+		r.began = time.Now()
+	}
+	return http.NewResponseController(r.ResponseWriter).Flush()
+}
+
+// Hijack hands over the connection to answer on it.
+func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.status = http.StatusOK
+	}
+	return conn, rw, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

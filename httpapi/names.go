@@ -43,6 +43,11 @@ func workflowNamespace(workflow string) string {
 	return "w\x00" + project + "\x00" + workflow
 }
 
+// workflowOf returns the workflow of a namespace.
+func workflowOf(namespace string) string {
+	return namespace[strings.LastIndexByte(namespace, 0)+1:]
+}
+
 // checkName checks the name of a key or a workflow; what it is called in
 // messages is what. "." and ".." are refused because clients and proxies
 // remove such segments from a path.

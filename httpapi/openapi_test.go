@@ -144,6 +144,10 @@ func TestAnswersMatchDocument(t *testing.T) {
 	exchange("GET", list, "?values=true&limit=1", "", 200)
 	exchange("GET", list, "?keys=objects", "", 200)
 	exchange("GET", list, "?limit=0", "", 400)
+	exchange("GET", list, "?snapshot=true", "", 200, "Accept", "text/event-stream")
+	exchange("GET", key+"/stream", "?snapshot=true", "", 200)
+	exchange("GET", key+"/stream", "", "", 412, headerMinRevision, "99")
+	exchange("GET", key+"/stream", "", "", 400, headerLastEventID, "x")
 	exchange("POST", key, "", `{"value":1}`, 200, headerIdempotency, "a")
 	exchange("POST", key, "", `{"value":2}`, 422, headerIdempotency, "a")
 	exchange("POST", key, "", `{}`, 400)
@@ -166,6 +170,7 @@ func TestAnswersMatchDocument(t *testing.T) {
 	exchange("POST", "/v1/cluster/leader/transfer", "", `{"to":"n2"}`, 200)
 	exchange("DELETE", "/v1/cluster/members/:id", "", "", 200)
 	exchange("POST", "/v1/cluster/drain", "", "", 200)
+	exchange("GET", key+"/stream", "", "", 503)
 
 	x.cluster.adminErr = cluster.ErrRefused
 	exchange("POST", "/v1/cluster/leader/transfer", "", "", 409)
@@ -240,6 +245,10 @@ func (d document) checkAnswer(rt *route, a answer) error {
 		}
 	}
 	content := d.content(response)
+	if a.header.Get("Content-Type") == "text/event-stream" {
+		content, _ = d.resolve(response)["content"].(map[string]any)
+		return d.check(d.resolve(content["text/event-stream"])["schema"], a.body, "body")
+	}
 	if content == nil {
 		return nil
 	}

@@ -8,6 +8,15 @@ import (
 	"github.com/stateraft/stateraft/fsm"
 )
 
+// checkFreshness refuses a request that asks for freshness in a wrong way.
+func (r *request) checkFreshness() error {
+	if _, err := r.stale(); err != nil {
+		return err
+	}
+	_, err := r.minRevision()
+	return err
+}
+
 // consistent returns the local state once it is as fresh as the request asks:
 // by default it covers every write acknowledged before, with
 // consistency=stale it is what it is, but never older than the revision in
@@ -63,9 +72,11 @@ func (r *request) minRevision() (uint64, error) {
 	if err != nil || !sent {
 		return 0, err
 	}
-	n, err := strconv.ParseUint(h, 10, 64)
+	n, err := parseRevision(h)
 	if err != nil {
 		return 0, refuse(codeInvalidRequest, "header %s must be a revision: an integer from 0", headerMinRevision)
 	}
 	return n, nil
 }
+
+func parseRevision(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }

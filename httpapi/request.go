@@ -49,6 +49,16 @@ func parseQuery(raw string, known []string) (url.Values, error) {
 	return query, nil
 }
 
+// only refuses parameters that are for another answer of the same path.
+func (r *request) only(what string, names ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(r.query)) {
+		if !slices.Contains(names, name) {
+			return refuse(codeInvalidRequest, "query parameter %s is not for %s: see the header Accept", name, what)
+		}
+	}
+	return nil
+}
+
 // segment returns the decoded path segment of that name.
 func (r *request) segment(name string) (string, error) {
 	s, err := url.PathUnescape(r.params.ByName(name))

@@ -32,11 +32,15 @@ const (
 	headerMinRevision = "X-Stateraft-Min-Revision"
 	headerTimeout     = "X-Stateraft-Timeout"
 	headerIdempotency = "Idempotency-Key"
+	headerLastEventID = "Last-Event-Id"
 	headerIfMatch     = "If-Match"
 	headerIfNoneMatch = "If-None-Match"
 
 	queryConsistency   = "consistency"
 	queryReturnCurrent = "returnCurrent"
+	queryPrefix        = "prefix"
+	querySnapshot      = "snapshot"
+	queryLastEventID   = "lastEventId"
 )
 
 func (s *Server) routes() []*route {
@@ -47,7 +51,8 @@ func (s *Server) routes() []*route {
 	none := []string(nil)
 	write := []string{queryReturnCurrent}
 	read := []string{queryConsistency}
-	list := []string{"prefix", "after", "limit", "reverse", "values", "keys", queryConsistency}
+	events := []string{querySnapshot, queryLastEventID, queryConsistency}
+	list := append([]string{queryPrefix, "after", "limit", "reverse", "values", "keys"}, events...)
 	return []*route{
 		{http.MethodGet, workflow, s.listKeys, list},
 		{http.MethodPost, workflow, s.writeAtomically, write},
@@ -55,6 +60,7 @@ func (s *Server) routes() []*route {
 		{http.MethodPost, key, s.setKey, write},
 		{http.MethodDelete, key, s.deleteKey, write},
 		{http.MethodPost, key + "/version", s.setKeyAtVersion, write},
+		{http.MethodGet, key + "/stream", s.streamKey, events},
 
 		{http.MethodGet, "/v1/cluster", s.clusterStatus, none},
 		{http.MethodPost, "/v1/cluster/leader/transfer", s.transferLeadership, none},

@@ -20,6 +20,7 @@ import (
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/stream"
 )
 
 // DefaultMaxValueBytes is the largest value that is stored unless configured
@@ -50,6 +51,9 @@ type Cluster interface {
 	// WaitRevision returns once the local state has reached revision.
 	WaitRevision(ctx context.Context, revision uint64) error
 
+	// WaitChange returns once the local state holds a change after revision.
+	WaitChange(ctx context.Context, revision uint64) error
+
 	State() *fsm.State
 	Name() string // of this node, for people
 	Ready() error // nil: it knows a leader and has caught up
@@ -71,6 +75,8 @@ type Config struct {
 	Metrics       *prometheus.Registry // what /metrics shows; nil: the server's own figures only
 	MaxValueBytes int                  // largest value; 0: DefaultMaxValueBytes
 	BodyBudget    int64                // bytes, for the bodies of all requests together; 0: DefaultBodyBudget
+	MaxStreams    int                  // open at once; 0: what the process's limit of descriptors allows
+	KeepAlive     time.Duration        // how often a stream says that it is alive; 0: stream.DefaultKeepAlive
 	CORSOrigins   []string             // that browsers may call from; "*": any
 	Version       string               // of the binary, told as a metric
 }
@@ -84,6 +90,7 @@ type Server struct {
 	node     string
 	maxValue int
 	bodies   budget // of the requests being answered
+	streams  *stream.Hub
 
 	table    []*route
 	methods  []string // that occur in table, sorted
@@ -109,6 +116,12 @@ func New(c Config) (*Server, error) {
 	if largest := max(c.MaxValueBytes+bodySlack, maxAtomicBytes); c.BodyBudget < int64(largest) {
 		return nil, fmt.Errorf("httpapi: a body budget of %d bytes has no room for one body of %d", c.BodyBudget, largest)
 	}
+	if c.MaxStreams < 0 || c.KeepAlive < 0 {
+		return nil, errors.New("httpapi: streams and their keep-alives cannot be negative")
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = defaultMaxStreams()
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -123,12 +136,21 @@ func New(c Config) (*Server, error) {
 		cluster: c.Cluster, log: c.Logger, cors: cors,
 		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget},
 	}
-	if s.metrics, err = newMetrics(c.Metrics, c.Version, &s.bodies); err != nil {
+	s.streams = s.newHub(c)
+	if s.metrics, err = newMetrics(c.Metrics, c.Version, &s.bodies, s.streams.Stats); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
 	s.route()
 	s.http = s.newHTTP()
 	return s, nil
+}
+
+func (s *Server) newHub(c Config) *stream.Hub {
+	return stream.New(stream.Config{
+		Source: c.Cluster, Change: changeData, Entry: entryData,
+		MaxStreams: c.MaxStreams, KeepAlive: c.KeepAlive,
+		Delivered: func(lag time.Duration) { s.metrics.streamLag.Observe(lag.Seconds()) },
+	})
 }
 
 // newHTTP sets the limits against slow clients. The one on writing is set for
@@ -156,16 +178,23 @@ func (s *Server) Serve(ln net.Listener) error {
 }
 
 // SetDraining makes /ready answer 503 from now on, so that load balancers
-// look elsewhere while requests are still served.
-func (s *Server) SetDraining() { s.draining.Store(true) }
+// look elsewhere while requests are still served, and ends the streams, so
+// that their clients go on at another node.
+func (s *Server) SetDraining() {
+	s.draining.Store(true)
+	s.streams.End()
+}
 
-// Shutdown stops accepting connections and waits until the requests in flight
-// are answered, or ctx ends: then it cuts them off and returns ctx's error.
+// Shutdown is needed also by those who use Handler alone, as streams have
+// goroutines. It ends the streams, stops accepting connections and waits until the
+// requests in flight are answered, or ctx ends: then it cuts them off and
+// returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.SetDraining()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()
 	}
+	s.streams.Close()
 	return err
 }

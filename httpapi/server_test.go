@@ -33,6 +33,8 @@ func TestNewRefuses(t *testing.T) {
 		{Config{Cluster: c, BodyBudget: maxAtomicBytes - 1}, "no room for one body of 4194304"},
 		{Config{Cluster: c, MaxValueBytes: 8 << 20, BodyBudget: 8 << 20}, "no room for one body of 9437184"},
 		{Config{Cluster: c, BodyBudget: -1}, "no room"},
+		{Config{Cluster: c, MaxStreams: -1}, "cannot be negative"},
+		{Config{Cluster: c, KeepAlive: -1}, "cannot be negative"},
 		{Config{Cluster: c, CORSOrigins: []string{"app.example"}}, "scheme is required"},
 		{Config{Cluster: c, CORSOrigins: []string{"https://app.example/"}}, "path"},
 		{Config{Cluster: c, Metrics: taken}, "register metrics"},
@@ -51,6 +53,10 @@ func (x *api) serve() (addr string) {
 	if err != nil {
 		x.tb.Fatal(err)
 	}
+	return x.serveOn(ln)
+}
+
+func (x *api) serveOn(ln net.Listener) (addr string) {
 	done := make(chan error, 1)
 	go func() { done <- x.server.Serve(ln) }()
 	x.tb.Cleanup(func() {
