@@ -1,8 +1,10 @@
 package fsm
 
 import (
+	"bytes"
 	"time"
 
+	"github.com/tidwall/btree"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
@@ -43,18 +45,20 @@ func (r *record) units() int {
 // records are the kept answers, oldest first.
 type records struct {
 	queue queue[record]
-	byKey map[recordKey]*record
+	byKey *btree.BTreeG[*record] // takes half of a map's memory
 	units int
 	sum   uint64 // of the hashes of all
 }
 
-func newRecords() records { return records{byKey: make(map[recordKey]*record)} }
+func newRecords() records {
+	return records{byKey: newTree(func(a, b *record) bool { return bytes.Compare(a.key[:], b.key[:]) < 0 })}
+}
 
 // once answers c from its record, or runs it and keeps the answer. at is an
 // answer that says where the state stands.
 func (r *records) once(c *fsmpb.Command, at *fsmpb.Answer, run func() *fsmpb.Answer) *fsmpb.Answer {
 	rec := &record{key: toRecordKey(c.IdempotencyKey), request: toRecordKey(c.RequestHash), time: at.Time}
-	if old, ok := r.byKey[rec.key]; ok {
+	if old, ok := r.byKey.Get(rec); ok {
 		return old.answerTo(rec.request, at)
 	}
 	if r.units >= MaxRecords {
@@ -90,7 +94,7 @@ func encodeAnswer(a *fsmpb.Answer) []byte {
 
 func (r *records) add(rec *record) {
 	r.queue.push(rec)
-	r.byKey[rec.key] = rec
+	r.byKey.Set(rec)
 	r.units += rec.units()
 	r.sum += rec.hash()
 }
@@ -102,7 +106,7 @@ func (r *records) drop(clock int64, n int) {
 			return
 		}
 		rec := r.queue.pop()
-		delete(r.byKey, rec.key)
+		r.byKey.Delete(rec)
 		r.units -= rec.units()
 		r.sum -= rec.hash()
 	}

@@ -321,8 +321,8 @@ func verify(t testing.TB, s *State) {
 	if got := d.history.base + uint64(d.history.queue.len()); got != d.revision {
 		t.Errorf("history ends at revision %d of %d", got, d.revision)
 	}
-	if len(d.records.byKey) != d.records.queue.len() {
-		t.Errorf("%d records by key and %d by age", len(d.records.byKey), d.records.queue.len())
+	if d.records.byKey.Len() != d.records.queue.len() {
+		t.Errorf("%d records by key and %d by age", d.records.byKey.Len(), d.records.queue.len())
 	}
 	if !slices.IsSortedFunc(d.sessions, func(a, b *session) int { return int(a.number) - int(b.number) }) {
 		t.Error("sessions are not in order")
