@@ -29,6 +29,19 @@
 // So a client reads its own writes, and never goes back in time, also when it
 // moves to another node. Config.NoReadYourWrites turns that off.
 //
+// # Streams
+//
+// [State.Subscribe] and [State.SubscribeWorkflow] tell changes: each once, whole
+// and in order. A stream that breaks, ends, or is silent for 45 s is resumed at
+// the next endpoint behind the last event that was told; link.go says with
+// what pauses. If the history does not reach back that far, [EventResync] says so
+// and the state itself follows. A subscription holds one connection on HTTP/1.1,
+// so a Config.HTTPClient for it must have no Timeout.
+//
+//	sub, err := c.State.Subscribe(ctx, "wf-1", "status")
+//	defer sub.Close()
+//	for event, err := range sub.Events() { … }
+//
 // # Concurrency
 //
 // A [Client] may be used by any number of goroutines. It starts none.

@@ -49,6 +49,7 @@ const (
 	ErrUnreachable Code = "UNREACHABLE"  // no connection; the request was not sent
 	ErrNoAnswer    Code = "NO_ANSWER"    // sent, and the connection broke or time ran out
 	ErrBadResponse Code = "BAD_RESPONSE" // an answer that is not in the contract
+	ErrClosed      Code = "CLOSED"       // a subscription that its context or Close ended
 )
 
 // Outcome says what became of a write that failed.

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -132,4 +133,62 @@ func ExampleState_Pages() {
 	// Output:
 	// [a/1 a/2]
 	// [a/3]
+}
+
+// A subscription tells each change once and in order, also when it has to go on
+// at another node.
+func ExampleState_Subscribe() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	sub, err := c.State.Subscribe(ctx, "wf-1", "status")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sub.Close()
+	for _, step := range []string{"researching", "writing", "done"} {
+		if _, err := c.State.Set(ctx, "wf-1", "status", step); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for event, err := range sub.Events() {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(event.Type, event.Version, string(event.NewValue))
+		if event.Version == 3 {
+			break
+		}
+	}
+	// Output:
+	// set 1 "researching"
+	// set 2 "writing"
+	// set 3 "done"
+}
+
+// A cache holds a workflow as it is. It begins with a snapshot, and begins anew
+// where a resync says that its history has a gap.
+func ExampleState_SubscribeWorkflow() {
+	var c *client.Client // as in the other examples
+	sub, err := c.State.SubscribeWorkflow(context.Background(), "wf-1", client.Snapshot())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sub.Close()
+	cache := map[string]json.RawMessage{}
+	for event, err := range sub.Events() {
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch event.Type {
+		case client.EventResync:
+			clear(cache)
+		case client.EventSnapshot, client.EventSet:
+			cache[event.Key] = event.NewValue
+		case client.EventDelete, client.EventExpire:
+			delete(cache, event.Key)
+		case client.EventSynced: // the cache is complete
+		}
+	}
 }

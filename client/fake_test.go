@@ -3,6 +3,7 @@ package client_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -17,6 +18,7 @@ type fakeNode struct {
 	mu       sync.Mutex // guards the fields below
 	revision int
 	entries  map[string]fakeEntry // by workflow + "\x00" + key
+	streams  map[string][]chan string
 }
 
 type fakeEntry struct {
@@ -26,7 +28,7 @@ type fakeEntry struct {
 }
 
 func newFakeNode() http.Handler {
-	n := &fakeNode{entries: map[string]fakeEntry{}}
+	n := &fakeNode{entries: map[string]fakeEntry{}, streams: map[string][]chan string{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/state/{wf}/{key}", n.get)
 	mux.HandleFunc("POST /v1/state/{wf}/{key}", n.set)
@@ -36,11 +38,39 @@ func newFakeNode() http.Handler {
 	mux.HandleFunc("POST /v1/state/{wf}", n.atomic)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) { n.fail(w, 503, "NO_LEADER", nil) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	root := http.NewServeMux()
+	root.HandleFunc("GET /v1/state/{wf}/{key}/stream", n.stream)
+	root.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	})
+	return root
+}
+
+// stream tells the sets of a key, up to a few that nobody reads.
+func (n *fakeNode) stream(w http.ResponseWriter, r *http.Request) {
+	events := make(chan string, 10)
+	n.mu.Lock()
+	n.streams[id(r)] = append(n.streams[id(r)], events)
+	next := fmt.Sprintf("id: %d\n\n", n.revision)
+	n.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream")
+	for r.Context().Err() == nil {
+		io.WriteString(w, next)
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+		case next = <-events:
+		}
+	}
+}
+
+func (n *fakeNode) tell(workflow, key string, e fakeEntry) {
+	for _, events := range n.streams[workflow+"\x00"+key] {
+		events <- fmt.Sprintf(`data: {"type":"set","workflowId":%q,"key":%q,"oldValue":null,"newValue":%s,"version":%d,"revision":%d}`+"\n\n",
+			workflow, key, e.Value, e.Version, n.revision)
+	}
 }
 
 func (n *fakeNode) reply(w http.ResponseWriter, status int, body any) {
@@ -104,6 +134,7 @@ func (n *fakeNode) set(w http.ResponseWriter, r *http.Request) {
 	n.revision++
 	e = fakeEntry{r.PathValue("key"), b.Value, e.Version + 1}
 	n.entries[id(r)] = e
+	n.tell(r.PathValue("wf"), e.Key, e)
 	n.reply(w, 200, map[string]any{"version": e.Version})
 }
 

@@ -13,10 +13,12 @@ func (r *revision) seen() uint64 { return r.highest.Load() }
 
 // observe takes note of the revision that a response was answered from.
 func (r *revision) observe(h http.Header) {
-	rev, err := strconv.ParseUint(h.Get(headerRevision), 10, 64)
-	if err != nil {
-		return
+	if rev, err := strconv.ParseUint(h.Get(headerRevision), 10, 64); err == nil {
+		r.raise(rev)
 	}
+}
+
+func (r *revision) raise(rev uint64) {
 	for {
 		highest := r.highest.Load()
 		if rev <= highest || r.highest.CompareAndSwap(highest, rev) {

@@ -58,7 +58,8 @@ func (c *Client) attempt(ctx context.Context, endpoint string, r *request, out a
 	if err != nil {
 		return refuse(ErrInvalidRequest, "%v", err)
 	}
-	req.Header.Set(headerTimeout, nodeTimeout(ctx))
+	deadline, _ := ctx.Deadline()
+	req.Header.Set(headerTimeout, nodeTimeout(time.Until(deadline)))
 	res, err := c.http.Do(req)
 	if err != nil {
 		return connectionError(endpoint, err)
@@ -102,12 +103,10 @@ func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*
 	return req, nil
 }
 
-// nodeTimeout is the time that a node gets, in seconds: nine tenths of what ctx,
-// which has a deadline, leaves, so that its answer is here before this side
-// hangs up.
-func nodeTimeout(ctx context.Context) string {
-	deadline, _ := ctx.Deadline()
-	seconds := time.Until(deadline).Seconds() * 0.9
+// nodeTimeout is the time that a node gets, in seconds: nine tenths of what is
+// left, so that its answer is here before this side hangs up.
+func nodeTimeout(left time.Duration) string {
+	seconds := left.Seconds() * 0.9
 	return strconv.FormatFloat(min(max(seconds, 0.001), 60), 'f', 3, 64)
 }
 

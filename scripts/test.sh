@@ -19,6 +19,8 @@ if [[ $(uname) == Linux && $(id -u) == 0 ]]; then
 	command -v ip >/dev/null && command -v nft >/dev/null || install iproute2 nftables
 fi
 python3 -c 'import ensurepip' 2>/dev/null || install python3 python3-venv
+# A page in a browser watches keys.
+command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || install chromium-headless-shell
 
 # The tests find the interpreter that has the clients in STATERAFT_TEST_PYTHON.
 python=.cache/python

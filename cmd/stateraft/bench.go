@@ -24,6 +24,8 @@ const (
 	benchModeStale = "stale"
 	benchModeMixed = "mixed"
 	benchModeAll   = "all" // the first three, in turn
+	benchModeWatch = "watch"
+	benchModeIdle  = "idle"
 )
 
 // benchConfig is everything that "stateraft bench" can be told.
@@ -37,6 +39,7 @@ type benchConfig struct {
 	workflows   uint64
 	readPercent uint64
 	keep        bool
+	streams     benchStreamsConfig
 }
 
 func newBenchCommand() *cobra.Command {
@@ -56,17 +59,30 @@ It first writes all keys once, unmeasured, into workflows named bench-…, and
 deletes them in the end unless --keep is given. Modes: write, read (linearizable),
 stale (reads without the leader), mixed (writes and linearizable reads), and all:
 write, read and stale in turn. Requests that fail are counted by their code, have
-no latency, and are followed by a pause of 20 ms.`,
+no latency, and are followed by a pause of 20 ms.
+
+Two more modes measure streams of one key, spread over the endpoints: watch has
+one client write at a steady rate through the first endpoint, and measures each
+event from when its write was sent, on the leader and on followers apart; idle
+has all streams wait for --duration, and then measures a single event. Idle runs
+at the same time share their key, so that each event goes to the streams of all:
+where a process may not have that many connections, run one for each endpoint.`,
 		Example: `  stateraft bench --endpoints http://127.0.0.1:7474,http://127.0.0.1:7475,http://127.0.0.1:7476
   stateraft bench --mode write --clients 64 --value-bytes 1KiB --duration 30s
-  stateraft bench --mode mixed --read-percent 95 --output json`,
+  stateraft bench --mode mixed --read-percent 95 --output json
+  stateraft bench --mode watch --subscribers 1000 --writes-per-second 50
+  stateraft bench --mode idle --subscribers 18000 --duration 1m`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.check(); err != nil {
 				return err
 			}
 			out := newOutput(cmd.OutOrStdout(), c.form, os.Getenv)
-			return explain(runBench(cmd.Context(), c, out, progress(cmd.ErrOrStderr())))
+			run := runBench
+			if c.mode == benchModeWatch || c.mode == benchModeIdle {
+				run = runStreams
+			}
+			return explain(run(cmd.Context(), c, out, progress(cmd.ErrOrStderr())))
 		},
 	}
 	c.bindLoad(cmd.Flags())
@@ -77,7 +93,7 @@ no latency, and are followed by a pause of 20 ms.`,
 func (c *benchConfig) bindLoad(fs *pflag.FlagSet) {
 	c.mode, c.clients, c.duration = benchModeAll, 256, 10*time.Second
 	c.valueBytes, c.keys, c.workflows, c.readPercent = 256, 10_000, 100, 90
-	fs.Var(choiceValue(&c.mode, benchModeWrite, benchModeRead, benchModeStale, benchModeMixed, benchModeAll), "mode", "what the clients do")
+	fs.Var(choiceValue(&c.mode, benchModeWrite, benchModeRead, benchModeStale, benchModeMixed, benchModeAll, benchModeWatch, benchModeIdle), "mode", "what the clients do")
 	fs.Var(countValue(&c.clients, 1, 20_000), "clients", "clients, each with one request on its way")
 	fs.Var(durationValue(&c.duration, 100*time.Millisecond, 24*time.Hour), "duration", "how long each mode is measured")
 	fs.Var(sizeValue(&c.valueBytes, 2, 8<<20), "value-bytes", "size of a value")
@@ -85,6 +101,7 @@ func (c *benchConfig) bindLoad(fs *pflag.FlagSet) {
 	fs.Var(countValue(&c.workflows, 1, 1_000_000), "workflows", "workflows that the keys are spread over")
 	fs.Var(countValue(&c.readPercent, 0, 100), "read-percent", "share of reads in mixed")
 	fs.BoolVar(&c.keep, "keep", false, "leave the keys in the store")
+	c.streams.bind(fs)
 }
 
 // check completes the configuration and finds mistakes in it as any client

@@ -35,7 +35,8 @@ type processNode struct {
 	netns string // network namespace that it runs in; empty: the test's
 }
 
-func startCluster(t *testing.T) *processCluster {
+// startCluster takes flags beyond those that every node has.
+func startCluster(t *testing.T, flags ...string) *processCluster {
 	t.Helper()
 	const size = 3
 	var http, raft, gossip []string
@@ -46,11 +47,11 @@ func startCluster(t *testing.T) *processCluster {
 	c := new(processCluster)
 	for i := range size {
 		name := fmt.Sprint("n", i+1)
-		n := &processNode{flags: []string{
+		n := &processNode{flags: append([]string{
 			"serve", "--node-id", name, "--data-dir", filepath.Join(dir, name), "--log-format", "json",
 			"--http-addr", http[i], "--raft-addr", raft[i], "--gossip-addr", gossip[i],
 			"--join", strings.Join(gossip, ","), "--bootstrap-expect", strconv.Itoa(size),
-		}}
+		}, flags...)}
 		n.start(t)
 		c.nodes = append(c.nodes, n)
 	}

@@ -70,7 +70,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	addGroup(root, "nodes", "Nodes:", newServeCommand(), newDevCommand())
-	addGroup(root, "client", "Client:", newGetCommand(), newSetCommand(), newDeleteCommand(), newListCommand())
+	addGroup(root, "client", "Client:", newGetCommand(), newSetCommand(), newDeleteCommand(), newListCommand(), newWatchCommand())
 	addGroup(root, "operations", "Operations:", newClusterCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }

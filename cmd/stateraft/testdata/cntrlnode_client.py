@@ -1,6 +1,7 @@
 """Drives the published cntrlnode-sdk, unmodified, through all it offers for
-state but subscriptions. Arguments: host:port, and a workflow of the caller's own."""
+state. Arguments: host:port, and a workflow of the caller's own."""
 import asyncio
+import contextlib
 import sys
 
 from cntrlnode import CntrlNodeClient, CntrlNodeError
@@ -39,6 +40,45 @@ async def main(host: str, workflow: str) -> None:
         assert await state.get(workflow, "status") is None
         # A version never comes back: 3 was its last, the deletion took 4.
         assert await state.set(workflow, "status", "again") == 5
+
+        await subscription(state, workflow)
+
+
+async def subscription(state, workflow: str) -> None:
+    events = asyncio.Queue()
+
+    async def follow():
+        async for event in state.subscribe(workflow, "tool:watched"):
+            events.put_nowait(event)
+
+    follower = asyncio.create_task(follow())
+    # The client does not tell when it is subscribed: its first event does.
+    while events.empty():
+        assert not follower.done(), follower.exception()
+        last = await state.set(workflow, "tool:watched", "are you there")
+        await asyncio.sleep(0.05)
+    await state.set(workflow, "tool:watched", {"n": [1.5, "ü"]})
+    await state.set(workflow, "tool:other", 1)
+    await state.set_with_version(workflow, "tool:watched", None, last + 1)
+    await state.delete(workflow, "tool:watched")
+
+    event = await events.get()
+    while event.version < last:
+        version = event.version
+        event = await asyncio.wait_for(events.get(), 10)
+        assert event.version == version + 1, event
+    for value, version, old in [
+        ({"n": [1.5, "ü"]}, last + 1, "are you there"),
+        (None, last + 2, {"n": [1.5, "ü"]}),
+        (None, last + 3, None),
+    ]:
+        event = await asyncio.wait_for(events.get(), 10)
+        assert (event.workflow_id, event.key) == (workflow, "tool:watched"), event
+        assert (event.value, event.version, event.old_value) == (value, version, old), event
+    assert events.empty()
+    follower.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await follower
 
 
 asyncio.run(main(*sys.argv[1:]))
