@@ -41,7 +41,7 @@ type ClusterNode struct {
 	CommitIndex   uint64 `json:"commitIndex"`
 	Lag           uint64 `json:"lag"` // log entries behind the leader
 	Revision      uint64 `json:"revision"`
-	ClockOffsetMs int64  `json:"clockOffsetMs"` // its wall clock minus that of the node asked
+	ClockOffsetMs int64  `json:"clockOffsetMs"` // its wall clock minus the leader's
 	StateHash     string `json:"stateHash"`     // equal on nodes of equal AppliedIndex
 	Binary        string `json:"binary"`
 }

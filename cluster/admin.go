@@ -182,10 +182,21 @@ func (n *Node) Ready() error {
 		return errors.New("not a member of a cluster yet")
 	case n.leaders.current().id == "":
 		return errors.New("no leader is known")
-	case n.state.Stats().Index+promoteLag < n.raft.CommitIndex():
+	case !n.caughtUp.Load(), n.state.Stats().Index+promoteLag < n.raft.CommitIndex():
 		return errors.New("catching up")
 	case !n.hasServer(n.id.nodeID()):
 		return errors.New("not a member of the cluster's configuration")
 	}
 	return nil
+}
+
+// catchUp notes when the state has reached what was committed while this node
+// was away. Raft's own commit index does not tell: a node learns of commits only
+// as far as its log goes.
+func (n *Node) catchUp(ctx context.Context) {
+	for ctx.Err() == nil && !n.caughtUp.Load() {
+		attempt, cancel := context.WithTimeout(ctx, attemptTimeout)
+		n.caughtUp.Store(n.ReadIndex(attempt) == nil)
+		cancel()
+	}
 }

@@ -15,7 +15,7 @@ const (
 	maxTrailingBytes = 128 << 20
 	minTrailingLogs  = 64
 
-	boundInterval    = time.Second
+	boundInterval    = 100 * time.Millisecond
 	fullSnapshotTime = 5 * time.Second // between snapshots while the disk is full
 )
 
@@ -29,6 +29,7 @@ func (n *Node) boundLog(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		n.store.Reserve(2 * n.snapshotBytes()) // the next is written before the last one goes
 		st := n.store.Stats()
 		rc := n.raft.ReloadableConfig()
 		rc.TrailingLogs, rc.SnapshotThreshold = n.trailing(st)
@@ -44,11 +45,13 @@ func (n *Node) boundLog(ctx context.Context) {
 	}
 }
 
-// snapshotFits reports whether the disk has room for another snapshot, by about
-// what the state takes.
-func (n *Node) snapshotFits(st logstore.Stats) bool {
+// snapshotFits reports whether the disk has room for another snapshot.
+func (n *Node) snapshotFits(st logstore.Stats) bool { return n.snapshotBytes() < st.FreeBytes }
+
+// snapshotBytes is about what a snapshot takes on the disk.
+func (n *Node) snapshotBytes() uint64 {
 	s := n.state.Stats()
-	return s.Bytes+s.HistoryBytes < st.FreeBytes
+	return s.Bytes + s.HistoryBytes
 }
 
 // trailing returns how many entries to keep behind a snapshot, and how many new

@@ -39,16 +39,21 @@ func (n *Node) watchLeader(ctx context.Context) {
 	}
 }
 
-// isGone reports whether the leader's process has ended: its host is there and
-// its port refuses. It connects, or finds the connection, if not. While a
-// process dies its port may still accept and then break, so it looks again.
+// isGone reports whether the leader's process has ended: its host is there, its
+// port refuses, and its own connections to this node have ended too, which they
+// have not if a firewall refuses in its name. It connects, or finds the
+// connection, if not. While a process dies its port may still accept and then
+// break, so it looks again.
 func (n *Node) isGone(ctx context.Context, to leader) bool {
 	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
 		_, err := n.transport.call(ctx, to.addr, &clusterpb.Request{Term: &clusterpb.Term{}})
-		if err == nil || isRefused(err) {
-			return err != nil
+		switch {
+		case err == nil:
+			return false
+		case isRefused(err) && !n.transport.isCalledBy(to.id):
+			return true
 		}
 		sleep(ctx, goneInterval)
 	}
@@ -58,8 +63,8 @@ func (n *Node) isGone(ctx context.Context, to leader) bool {
 // replaceLeader stands for election at once if a majority of the voters, this
 // node among them, is refused by the dead leader, and none of them has more of
 // the log; of several with the same log the one with the lowest id stands, for
-// two at once would split the vote. Logs may still grow by what the leader sent
-// last, so it asks until somebody stands or time is up.
+// two at once would split the vote. It asks until somebody stands or time is
+// up, for others may find out a little later.
 func (n *Node) replaceLeader(ctx context.Context, gone leader) {
 	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
@@ -133,6 +138,9 @@ func (n *Node) askGone(ctx context.Context, s raft.Server, gone leader, term uin
 func (n *Node) answerGone(ctx context.Context, q *clusterpb.LeaderGone) *clusterpb.Response {
 	to := n.leaders.current()
 	if to.id != q.LeaderId || n.raft.CurrentTerm() != q.Term || !n.isGone(ctx, to) {
+		return &clusterpb.Response{}
+	}
+	if n.rafts.gate.shut(ctx, q.Term, campaignTimeout) != nil {
 		return &clusterpb.Response{}
 	}
 	n.lostLeader.signal()

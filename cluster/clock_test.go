@@ -53,7 +53,7 @@ func testWrongWallClock(t *testing.T, ahead time.Duration, all bool) {
 	for leads.Get(t, "ns", "kept") != "" {
 		time.Sleep(time.Millisecond)
 	}
-	if took := time.Since(begin); took < ttl || took > ttl+2*time.Second {
+	if took := time.Since(begin); took < ttl || took > ttl+10*time.Second {
 		t.Errorf("a TTL of %v took %v", ttl, took)
 	}
 }

@@ -38,7 +38,8 @@ type committer struct {
 	held     bool        // and wait: the term has not begun, or is being handed over
 	waiting  []*proposal // oldest first
 	inFlight int         // entries given to Raft
-	changed  signal      // after each entry
+	seen     commitFigures
+	changed  signal // after each entry
 }
 
 // A proposal is one thing to put into the log, alone or with others.
@@ -229,7 +230,9 @@ func (c *committer) apply(e *fsmpb.Entry) proposed {
 	}
 	start := time.Now()
 	f := c.raft.Apply(data, 0)
-	switch err := c.await(f); {
+	err = c.await(f)
+	c.note(err)
+	switch {
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return proposed{err: errNotLeader}
 	case err != nil: // leadership lost, shutdown, a store error: it may yet be committed

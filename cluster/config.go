@@ -62,13 +62,18 @@ type Tuning struct {
 
 	SnapshotThreshold uint64 // entries since the last snapshot that ask for one
 	SnapshotInterval  time.Duration
-	TrailingLogs      uint64 // entries kept behind a snapshot, for followers that lag
+	SnapshotScrub     time.Duration // between two looks for damage
+	TrailingLogs      uint64        // entries kept behind a snapshot, for followers that lag
 
 	PromoteAfter time.Duration // how long a learner must have been level
+	WatchTick    time.Duration // between a leader's looks at its followers and its writes; much longer than Heartbeat / 5
+	ClockCheck   time.Duration // between measurements of the wall clock against the leader's
 	MaxVersion   uint32        // newest protocol version that this node claims to speak
 
 	BeforeWrite func() error // runs ahead of every write of the log: see logstore.Config
 	BeforeApply func()       // runs ahead of every batch of applied entries; tests slow a node with it
+
+	BeforeReplicate func(nodeID string) error // runs ahead of every AppendEntries to that node, heartbeats apart; its error is the RPC's
 
 	Wall   func() time.Time                                                     // the wall clock
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // of node connections
@@ -105,8 +110,11 @@ func (c *Config) setDefaults() {
 	setDefault(&t.CommitTimeout, 50*time.Millisecond)
 	setDefault(&t.SnapshotThreshold, 8192)
 	setDefault(&t.SnapshotInterval, 30*time.Second)
+	setDefault(&t.SnapshotScrub, 10*time.Minute)
 	setDefault(&t.TrailingLogs, 16384)
 	setDefault(&t.PromoteAfter, 2*time.Second)
+	setDefault(&t.WatchTick, time.Second)
+	setDefault(&t.ClockCheck, 10*time.Second)
 	setDefault(&t.MaxVersion, fsm.MaxVersion)
 	if t.Wall == nil {
 		t.Wall = time.Now

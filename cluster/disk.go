@@ -3,11 +3,8 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/stateraft/stateraft/cluster/logstore"
 )
@@ -25,7 +22,7 @@ const (
 
 // openDisk opens the log and the snapshots. If they are damaged beyond what
 // they can make up for together, a node that belongs to a cluster starts anew.
-func (n *Node) openDisk() (raft.SnapshotStore, error) {
+func (n *Node) openDisk() (*snapshots, error) {
 	snapshots, err := n.openLog()
 	if !errors.Is(err, logstore.ErrCorrupt) || !n.hasOthers() {
 		return snapshots, err
@@ -47,10 +44,10 @@ func (n *Node) hasOthers() bool {
 	return len(n.id.clusterID()) > 0 && len(n.id.promised()) != 1 || n.id.replaces() != replaced{}
 }
 
-func (n *Node) openLog() (raft.SnapshotStore, error) {
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(n.cfg.DataDir, snapshotsKept, newRaftLogger(n.cfg.Logger).Named("snapshot"))
+func (n *Node) openLog() (*snapshots, error) {
+	snapshots, err := openSnapshots(&n.cfg)
 	if err != nil {
-		return nil, fmt.Errorf("open the snapshots: %w", err)
+		return nil, err
 	}
 	n.store, err = logstore.Open(logstore.Config{
 		Dir: n.cfg.DataDir, Logger: n.cfg.Logger, Fatal: n.fatal, BeforeWrite: n.cfg.Tuning.BeforeWrite,
@@ -63,13 +60,13 @@ func (n *Node) openLog() (raft.SnapshotStore, error) {
 
 // alignLog makes the log continue the newest snapshot that is whole, which is
 // the one that Raft will start from: see [logstore.Store.Align].
-func (n *Node) alignLog(snapshots raft.SnapshotStore) error {
+func (n *Node) alignLog(snapshots *snapshots) error {
 	list, err := snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
 	for _, meta := range list {
-		if err := checkSnapshot(snapshots, meta.ID); err != nil {
+		if err := snapshots.check(meta.ID); err != nil {
 			n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
 			continue
 		}
@@ -79,16 +76,6 @@ func (n *Node) alignLog(snapshots raft.SnapshotStore) error {
 		return err
 	}
 	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
-}
-
-// checkSnapshot reads a snapshot, which compares its checksum.
-func checkSnapshot(snapshots raft.SnapshotStore, id string) error {
-	_, r, err := snapshots.Open(id)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, r)
-	return errors.Join(err, r.Close())
 }
 
 // startAnew gives up a damaged disk. What it had acknowledged cannot be told

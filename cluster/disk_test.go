@@ -17,11 +17,15 @@ import (
 type disk struct {
 	err  atomic.Pointer[error]
 	hang atomic.Pointer[chan struct{}]
+	slow atomic.Pointer[time.Duration]
 }
 
 func (d *disk) beforeWrite() error {
 	if c := d.hang.Load(); c != nil {
 		<-*c
+	}
+	if t := d.slow.Load(); t != nil {
+		time.Sleep(*t)
 	}
 	if err := d.err.Load(); err != nil {
 		return *err

@@ -78,7 +78,7 @@ func (n *Node) commit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Res
 	e := &fsmpb.Entry{OpenSession: p.OpenSession}
 	if p.Batch != nil {
 		e.Batches = []*fsmpb.Batch{p.Batch}
-		if n.store.Full() && slices.ContainsFunc(p.Batch.Commands, grows) {
+		if n.diskFull() && slices.ContainsFunc(p.Batch.Commands, grows) {
 			return nil, ErrDiskFull
 		}
 	}

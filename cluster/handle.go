@@ -74,6 +74,6 @@ func (n *Node) ownStatus() *clusterpb.NodeStatus {
 		Binary: n.cfg.Binary, MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
 		Term: n.raft.CurrentTerm(), LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(),
 		AppliedIndex: st.Index, Revision: st.Revision, StateHash: st.Hash,
-		Wall: n.clock.wall().UnixMicro(), Ready: n.Ready() == nil,
+		Wall: n.clock.wall().UnixMicro(), Ready: n.Ready() == nil, DiskFull: n.store.Full(), DiskBytes: n.store.Stats().DiskBytes,
 	}
 }

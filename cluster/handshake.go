@@ -78,7 +78,7 @@ func welcome(conn net.Conn, ours *clusterpb.Hello, admit func(kind byte, theirs 
 		return 0, nil, err
 	}
 	if why != "" {
-		return 0, nil, fmt.Errorf("node %q is refused: %s", theirs.NodeId, why)
+		return 0, nil, &refusedError{nodeID: theirs.NodeId, why: why}
 	}
 	return kind[0], theirs, nil
 }

@@ -96,6 +96,9 @@ func (n *Node) runLeadership(ctx context.Context) {
 func (n *Node) lead(ctx context.Context) {
 	n.committer.lead()
 	defer n.committer.follow()
+	var duties sync.WaitGroup
+	defer duties.Wait()
+	duties.Go(func() { n.watchWrites(ctx) })
 	base, err := n.agreeOnTime(ctx)
 	if err != nil {
 		return
@@ -112,12 +115,13 @@ func (n *Node) lead(ctx context.Context) {
 	n.cfg.Logger.Info("leading", "term", t.number)
 	defer n.cfg.Logger.Info("no longer leading", "term", t.number)
 
-	var duties sync.WaitGroup
 	duties.Go(func() { n.driveExpiry(ctx, t) })
 	duties.Go(func() { n.correctOffset(ctx) })
 	duties.Go(func() { n.reconcile(ctx) })
+	duties.Go(func() { n.watchDisks(ctx) })
+	duties.Go(func() { n.watchFollowers(ctx, t) })
 	<-ctx.Done()
-	duties.Wait()
+	duties.Wait() // before the term's clock ends
 }
 
 // beginTerm puts the first entry of the term into the log; nil if ctx ends
@@ -137,7 +141,7 @@ func (n *Node) beginTerm(ctx context.Context) *leadTerm {
 func (n *Node) leaderStart() *fsmpb.LeaderStart {
 	return &fsmpb.LeaderStart{
 		WallOffset: n.clock.wallOffset().Microseconds(),
-		Settings:   n.cfg.Settings.proto(),
+		Settings:   n.settings(),
 	}
 }
 

@@ -75,6 +75,10 @@ var gauges = []*prometheus.Desc{
 	gauge("disk_free_bytes", "Free room on the disk, beside the log's."),
 	gauge("disk_full", "1 while the disk is nearly full and sets are refused."),
 	gauge("wall_offset_seconds", "Wall clock minus cluster time, as the state shows it."),
+	gauge("clock_offset_seconds", "This node's wall clock minus the leader's."),
+	gauge("followers_still", "Followers of this leader that answer it and have taken no entry for seconds."),
+	gauge("followers_looping", "Followers of this leader that take one snapshot after the other and no entry."),
+	gauge("followers_cut", "Times since the start that this node, leading, cut a follower's connections to start replication anew."),
 }
 
 func gauge(name, help string) *prometheus.Desc {
@@ -110,6 +114,7 @@ func (n *Node) figures() []float64 {
 		float64(st.Floors), float64(st.Records), float64(st.HistoryEvents), float64(st.HistoryBytes),
 		float64(log.Entries), float64(log.FileBytes), float64(log.ReusableBytes), float64(log.CacheBytes),
 		float64(log.FreeBytes), oneIf(log.Full), float64(st.WallOffset) / 1e6,
+		n.offset.get().Seconds(), float64(n.watched.still.Load()), float64(n.watched.loops.Load()), float64(n.watched.cuts.Load()),
 	}
 }
 

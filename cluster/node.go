@@ -37,6 +37,7 @@ type Node struct {
 	transport  *transport
 	rafts      *raftTransport
 	store      *logstore.Store
+	snapshots  *snapshots
 	raft       *raft.Raft
 	gossip     *gossip
 	committer  *committer
@@ -47,9 +48,15 @@ type Node struct {
 	lostLeader signal // the connection to the leader ended, or another voter lost its own
 	metrics    *metrics
 
+	watched      watched     // what this node, as the leader, makes of its followers
+	steppedAside time.Time   // when it last gave leadership up for one; of runLeadership alone
+	offset       clockOffset // of its wall clock
+
 	logEnd    uint64                   // last index of the log when the process started
 	term      atomic.Pointer[leadTerm] // not nil: this node leads and may answer for it
 	draining  atomic.Bool
+	caughtUp  atomic.Bool // since the process started
+	disks     disks
 	fatalOnce sync.Once
 	started   chan struct{} // closed when all parts are there
 	ctx       context.Context
@@ -90,7 +97,10 @@ func Open(cfg Config) (*Node, error) {
 	n.goLoop(n.runMembership)
 	n.goLoop(n.watchLeader)
 	n.goLoop(n.noteClock)
+	n.goLoop(n.catchUp)
 	n.goLoop(n.boundLog)
+	n.goLoop(n.scrubSnapshots)
+	n.goLoop(n.measureOffset)
 	return n, nil
 }
 
@@ -112,7 +122,7 @@ func (n *Node) open() error {
 	n.leaders = newLeaders(n.raft)
 	n.reads = newReader(n.ctx, n.readIndex, n.leaders.pause, &n.fsm.applied)
 	n.proposer = &proposer{
-		deliver: n.deliver, open: n.openSession, pause: n.leaders.pause, full: n.store.Full, stats: n.metrics, ctx: n.ctx,
+		deliver: n.deliver, open: n.openSession, pause: n.leaders.pause, full: n.diskFull, stats: n.metrics, ctx: n.ctx,
 		inFlight: make(map[uint64]*flight),
 	}
 	return n.openGossip()
@@ -131,7 +141,9 @@ func (n *Node) openTransport() (err error) {
 		dial:   n.cfg.Tuning.Dial,
 		accept: n.cfg.Tuning.Accept,
 
-		onDisconnect: func(string) { n.lostLeader.signal() }, // whose it was is looked at there
+		beforeReplicate: n.cfg.Tuning.BeforeReplicate,
+		onInstalled:     n.checkInstalled,
+		onDisconnect:    func(string) { n.lostLeader.signal() }, // whose it was is looked at there
 	})
 	return err
 }
@@ -141,15 +153,14 @@ func (n *Node) openRaft() (err error) {
 	if _, err := os.Stat(path); len(n.id.clusterID()) > 0 && err != nil {
 		return fmt.Errorf("the node belongs to a cluster and its log is gone (%w): remove the node from the cluster, empty the data directory and let it join anew", err)
 	}
-	snapshots, err := n.openDisk()
-	if err != nil {
+	if n.snapshots, err = n.openDisk(); err != nil {
 		return err
 	}
 	if n.logEnd, err = n.store.LastIndex(); err != nil {
 		return err
 	}
 	n.rafts = n.transport.raftTransport()
-	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, n.store, n.store, snapshots, n.rafts)
+	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, n.store, n.store, n.snapshots, n.rafts)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}

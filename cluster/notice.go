@@ -45,8 +45,9 @@ type noticedFollower struct {
 	acked     uint64 // highest entry that it has; 0: unknown since an RPC failed
 	ackedTerm uint64 // term of that entry
 	told      uint64 // commit index that it knows
-	appending int    // AppendEntries of raft's under way
 	noticing  bool   // a goroutine runs for it
+
+	progress progress
 }
 
 func newCommitNotices(appendEntries func(raft.ServerID, raft.ServerAddress, *raft.AppendEntriesRequest, *raft.AppendEntriesResponse) error) *commitNotices {
@@ -87,7 +88,7 @@ func (n *commitNotices) sending(id raft.ServerID, addr raft.ServerAddress, req *
 	if f := n.follower(id, req.Term); f != nil {
 		f.addr = addr
 		f.like = raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}
-		f.appending++
+		f.progress.appending++
 	}
 }
 
@@ -114,16 +115,20 @@ func (n *commitNotices) follower(id raft.ServerID, term uint64) *noticedFollower
 
 // sent observes what became of an AppendEntries that sending has seen.
 func (n *commitNotices) sent(id raft.ServerID, req *raft.AppendEntriesRequest, success bool) {
-	if isHeartbeat(req) {
-		return
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.enter(req.Term)
 	f := n.follower(id, req.Term)
 	if f == nil {
 		return
 	}
-	f.appending--
+	if isHeartbeat(req) {
+		if success {
+			f.progress.heard++
+		}
+		return
+	}
+	f.progress.appended(req, success)
 	if !success {
 		f.acked = 0
 		return
@@ -163,7 +168,7 @@ func (n *commitNotices) notice(f *noticedFollower) {
 }
 
 func (n *commitNotices) due(f *noticedFollower) bool {
-	return f.like.Term == n.term && f.appending == 0 && min(n.committed, f.acked) > f.told
+	return f.like.Term == n.term && f.progress.appending == 0 && min(n.committed, f.acked) > f.told
 }
 
 // run sends notices to f, one at a time, until there is nothing to tell.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -47,7 +48,7 @@ type MemberStatus struct {
 	CommitIndex   uint64 `json:"commitIndex"`
 	Lag           uint64 `json:"lag"` // entries behind the leader's commit index
 	Revision      uint64 `json:"revision"`
-	ClockOffsetMs int64  `json:"clockOffsetMs"` // its wall clock minus the answering node's
+	ClockOffsetMs int64  `json:"clockOffsetMs"` // its wall clock minus the leader's
 	StateHash     string `json:"stateHash"`     // 16 hex digits; equal at equal appliedIndex
 	Binary        string `json:"binary"`
 }
@@ -68,13 +69,18 @@ func (n *Node) Status(ctx context.Context) Status {
 		Version:   VersionStatus{Cluster: n.state.Version(), Min: fsm.MinVersion, Max: n.cfg.Tuning.MaxVersion},
 	}
 	told := n.askStatus(ctx, servers)
-	told[own.Id] = own
+	told[own.Id] = toldStatus{NodeStatus: own}
+	leaderAhead := n.leaderAhead(told, now)
 	commit := own.CommitIndex
 	for _, a := range told {
 		commit = max(commit, a.CommitIndex)
 	}
 	for _, s := range servers {
-		m := n.member(s, told[string(s.ID)], commit)
+		a := told[string(s.ID)]
+		m := n.member(s, a.NodeStatus, commit)
+		if a.NodeStatus != nil {
+			m.ClockOffsetMs = (a.ahead - leaderAhead).Milliseconds()
+		}
 		if m.Leader = m.ID == now.id; m.Leader {
 			st.Leader = m.Name
 		}
@@ -108,7 +114,6 @@ func (n *Node) member(s raft.Server, a *clusterpb.NodeStatus, commit uint64) Mem
 	m.Lag = commit - min(commit, a.AppliedIndex)
 	m.Healthy = m.Lag <= healthyLag
 	m.StateHash = fmt.Sprintf("%016x", a.StateHash)
-	m.ClockOffsetMs = time.Duration((a.Wall - n.clock.wall().UnixMicro()) * 1000).Milliseconds()
 	return m
 }
 
@@ -119,10 +124,41 @@ func role(replica bool) string {
 	return "learner"
 }
 
-func (n *Node) askStatus(ctx context.Context, servers []raft.Server) map[string]*clusterpb.NodeStatus {
-	told := make(map[string]*clusterpb.NodeStatus)
-	for _, a := range n.askAll(ctx, servers, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-		told[a.Status.GetId()] = a.Status
+// A toldStatus is what a node said of itself, and how far its wall clock was
+// ahead of the answering node's.
+type toldStatus struct {
+	*clusterpb.NodeStatus
+	ahead time.Duration
+}
+
+// askStatus asks every server but this node; those that do not answer in time
+// are missing.
+func (n *Node) askStatus(ctx context.Context, servers []raft.Server) map[string]toldStatus {
+	var (
+		mu   sync.Mutex
+		told = make(map[string]toldStatus)
+		wg   sync.WaitGroup
+	)
+	for _, s := range servers {
+		wg.Go(func() {
+			asked := time.Now()
+			for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+				ahead := n.clock.ahead(a.Status.GetWall(), time.Since(asked))
+				mu.Lock()
+				told[a.Status.GetId()] = toldStatus{a.Status, ahead}
+				mu.Unlock()
+			}
+		})
 	}
+	wg.Wait()
 	return told
+}
+
+// leaderAhead returns how far the leader's wall clock is ahead of this node's:
+// by what it has just said, or else by what was last measured.
+func (n *Node) leaderAhead(told map[string]toldStatus, now leader) time.Duration {
+	if a, ok := told[now.id]; ok {
+		return a.ahead
+	}
+	return -n.offset.get()
 }

@@ -5,11 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
@@ -45,10 +43,16 @@ type transportConfig struct {
 	// calls that this node had dialled has ended. It must not block.
 	onDisconnect func(addr string)
 
+	// onInstalled, if set, is told that raft took a snapshot that ends with
+	// that entry, before the leader hears of it.
+	onInstalled func(index, term uint64)
+
 	// dial, if set, replaces the TCP dialler, and accept filters by node id:
-	// tests cut links with them.
-	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	accept func(nodeID string) bool
+	// tests cut links with them. beforeReplicate, if set, runs ahead of every
+	// AppendEntries that is no heartbeat, in its place.
+	dial            func(ctx context.Context, network, addr string) (net.Conn, error)
+	accept          func(nodeID string) bool
+	beforeReplicate func(nodeID string) error
 }
 
 // peer is who called.
@@ -75,6 +79,8 @@ type transport struct {
 	inbound int
 	links   map[*link]struct{}
 	callers map[string]*dialling // by address
+
+	refusals quietLog
 }
 
 // newTransport listens at once. The transport works until close.
@@ -145,10 +151,28 @@ func (t *transport) close() error {
 	return err
 }
 
+// isCalledBy reports whether a connection that a node opened to this one is
+// there.
+func (t *transport) isCalledBy(nodeID string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for l := range t.links {
+		if l.dialled == "" && l.nodeID == nodeID {
+			return true
+		}
+	}
+	return false
+}
+
 // sever ends the connections to and from a peer, given as node id or as the
 // address that was dialled. New ones may be opened at once.
 func (t *transport) sever(peer string) {
 	t.closeLinks(func(l *link) bool { return l.nodeID == peer || l.dialled == peer })
+}
+
+// severRaft is sever for raft's connections alone; node calls go on.
+func (t *transport) severRaft(nodeID string) {
+	t.closeLinks(func(l *link) bool { return l.kind == raftStream && l.nodeID == nodeID })
 }
 
 func (t *transport) closeLinks(match func(*link) bool) {
@@ -300,7 +324,7 @@ func (t *transport) serve(conn net.Conn) {
 	kind, theirs, err := t.receive(l)
 	if err != nil {
 		l.Close()
-		t.config.logger.Log(t.ctx, handshakeLevel(err), "handshake failed", "remote", remote, "err", err)
+		t.tellRefused(remote, err)
 		return
 	}
 	if kind == raftStream {
@@ -308,15 +332,6 @@ func (t *transport) serve(conn net.Conn) {
 		return
 	}
 	t.serveCalls(l, peer{nodeID: theirs.NodeId, clusterID: theirs.ClusterId, addr: remote})
-}
-
-// handshakeLevel makes little of a peer that only looked whether the port is
-// open, as load balancers do.
-func handshakeLevel(err error) slog.Level {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
-		return slog.LevelDebug
-	}
-	return slog.LevelWarn
 }
 
 func (t *transport) receive(l *link) (byte, *clusterpb.Hello, error) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 
@@ -14,12 +15,15 @@ const (
 )
 
 // raftTransport is raft's own network transport over our connections. It
-// watches what raft sends, to tell followers of commits at once: see notice.go.
+// watches what raft sends and is answered: to tell followers of commits at once
+// (notice.go), and to find those that get nowhere (followerwatch.go).
 type raftTransport struct {
 	*raft.NetworkTransport
-	streams  *raftStreams
-	notices  *commitNotices
-	consumer chan raft.RPC
+	streams *raftStreams
+	notices *commitNotices
+	gate    *rpcGate
+
+	heartbeats heartbeatGuard
 }
 
 // raftTransport is to be given to raft.NewRaft.
@@ -41,36 +45,19 @@ func newRaftTransport(t *transport) *raftTransport {
 		MsgpackUseNewTimeFormat: true,
 	})
 	r.notices = newCommitNotices(r.NetworkTransport.AppendEntries)
-	r.consumer = make(chan raft.RPC)
-	t.wg.Go(func() { r.consume(streams.ctx) })
+	r.gate = newRPCGate(r.NetworkTransport.Consumer())
+	r.gate.onInstalled = t.config.onInstalled
+	t.wg.Go(func() { r.gate.run(streams.ctx) })
 	return r
 }
 
 // Consumer implements raft.Transport: what others send, and campaign.
-func (r *raftTransport) Consumer() <-chan raft.RPC { return r.consumer }
-
-func (r *raftTransport) consume(ctx context.Context) {
-	for {
-		select {
-		case rpc := <-r.NetworkTransport.Consumer():
-			r.hand(ctx, rpc)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (r *raftTransport) hand(ctx context.Context, rpc raft.RPC) {
-	select {
-	case r.consumer <- rpc:
-	case <-ctx.Done():
-	}
-}
+func (r *raftTransport) Consumer() <-chan raft.RPC { return r.gate.out }
 
 // campaign makes this node's raft stand for election at once, as the library's
 // transfer makes another's. It checks nothing.
 func (r *raftTransport) campaign(ctx context.Context) {
-	r.hand(ctx, raft.RPC{
+	_ = r.gate.hand(ctx, raft.RPC{
 		Command:  &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}},
 		RespChan: make(chan raft.RPCResponse, 1),
 	})
@@ -79,14 +66,32 @@ func (r *raftTransport) campaign(ctx context.Context) {
 // AppendEntries implements raft.Transport.
 func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
 	r.notices.sending(id, target, req)
-	err := r.NetworkTransport.AppendEntries(id, target, req, resp)
+	err := r.appendEntries(id, target, req, resp)
 	r.notices.sent(id, req, err == nil && resp.Success)
+	return err
+}
+
+func (r *raftTransport) appendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if before := r.streams.transport.config.beforeReplicate; before != nil && !isHeartbeat(req) {
+		if err := before(string(id)); err != nil {
+			return err
+		}
+	}
+	return onLiveConn(func() error { return r.NetworkTransport.AppendEntries(id, target, req, resp) })
+}
+
+// InstallSnapshot implements raft.Transport.
+func (r *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	r.notices.installing(id, req.Term)
+	err := r.NetworkTransport.InstallSnapshot(id, target, req, resp, data)
+	r.notices.installed(id, req, err == nil && resp.Success)
 	return err
 }
 
 // Close implements raft.WithClose. Node calls go on.
 func (r *raftTransport) Close() error {
 	err := r.NetworkTransport.Close()
+	r.heartbeats.close()
 	r.notices.close()
 	return err
 }

@@ -675,6 +675,8 @@ type NodeStatus struct {
 	StateHash     uint64                 `protobuf:"varint,13,opt,name=state_hash,json=stateHash,proto3" json:"state_hash,omitempty"`
 	Wall          int64                  `protobuf:"varint,14,opt,name=wall,proto3" json:"wall,omitempty"` // µs since 1970
 	Ready         bool                   `protobuf:"varint,15,opt,name=ready,proto3" json:"ready,omitempty"`
+	DiskFull      bool                   `protobuf:"varint,16,opt,name=disk_full,json=diskFull,proto3" json:"disk_full,omitempty"`    // or nearly
+	DiskBytes     uint64                 `protobuf:"varint,17,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"` // size of the disk
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,6 +814,20 @@ func (x *NodeStatus) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *NodeStatus) GetDiskFull() bool {
+	if x != nil {
+		return x.DiskFull
+	}
+	return false
+}
+
+func (x *NodeStatus) GetDiskBytes() uint64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
 }
 
 // Join asks the leader to admit a node that belongs to no cluster.
@@ -1423,7 +1439,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"\x06\n" +
 	"\x04Term\"\b\n" +
-	"\x06Status\"\x96\x03\n" +
+	"\x06Status\"\xd2\x03\n" +
 	"\n" +
 	"NodeStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -1445,7 +1461,10 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\n" +
 	"state_hash\x18\r \x01(\x04R\tstateHash\x12\x12\n" +
 	"\x04wall\x18\x0e \x01(\x03R\x04wall\x12\x14\n" +
-	"\x05ready\x18\x0f \x01(\bR\x05ready\"\xe0\x01\n" +
+	"\x05ready\x18\x0f \x01(\bR\x05ready\x12\x1b\n" +
+	"\tdisk_full\x18\x10 \x01(\bR\bdiskFull\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\x11 \x01(\x04R\tdiskBytes\"\xe0\x01\n" +
 	"\x04Join\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +

@@ -37,6 +37,8 @@ type Node struct {
 	Config cluster.Config
 	Fatal  chan error // receives what made the node stop by itself
 	net    *network
+
+	metrics *prometheus.Registry
 }
 
 // New starts n nodes that found a cluster together, and waits until all are
@@ -107,16 +109,33 @@ func (n *Node) Start(tb testing.TB) {
 // TryStart is Start for nodes that may refuse.
 func (n *Node) TryStart() error {
 	cfg := n.Config
-	cfg.Metrics = prometheus.NewRegistry()
-	cfg.Tuning.Dial = n.net.dialer(n.Config.Name)
+	metrics := prometheus.NewRegistry()
+	cfg.Metrics = metrics
+	cfg.Tuning.Dial = n.net.dialer(n.Config.Name, n.Config.Tuning.Dial)
 	node, err := cluster.Open(cfg)
 	if err != nil {
 		return err
 	}
-	n.Node = node
+	n.Node, n.metrics = node, metrics
 	n.net.listens(cfg.Name, node.RaftAddr())
 	n.Config.RaftAddr, n.Config.GossipAddr = node.RaftAddr(), node.GossipAddr()
 	return nil
+}
+
+// Metric returns a gauge of the node, by its name without the prefix.
+func (n *Node) Metric(tb testing.TB, name string) float64 {
+	tb.Helper()
+	families, err := n.metrics.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "stateraft_"+name {
+			return f.Metric[0].GetGauge().GetValue()
+		}
+	}
+	tb.Fatalf("there is no metric %q", name)
+	return 0
 }
 
 // Stop closes the node, without draining: others see it die.

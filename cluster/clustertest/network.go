@@ -16,6 +16,8 @@ type network struct {
 	down  map[link]bool
 }
 
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // A link is the way from one node to another.
 type link struct{ from, to string }
 
@@ -30,9 +32,13 @@ func (n *network) listens(name, addr string) {
 	n.names[addr] = name
 }
 
-func (n *network) dialer(from string) func(context.Context, string, string) (net.Conn, error) {
+// dialer lets a node dial, by means of dial, over links that are not cut.
+func (n *network) dialer(from string, dial dialFunc) dialFunc {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -28,8 +28,10 @@ type space struct {
 	statfs    func(path string) (free, size uint64, err error)
 	logger    *slog.Logger
 
+	reserve  atomic.Uint64 // see Store.Reserve
 	full     atomic.Bool
 	free     atomic.Uint64 // on the file system
+	size     atomic.Uint64 // of the file system
 	file     atomic.Int64  // bytes that the file takes on it
 	inFile   atomic.Uint64 // free ones among those
 	unlooked atomic.Int64  // bytes written since the last look
@@ -59,6 +61,10 @@ func statfs(path string) (free, size uint64, err error) {
 // Full reports that the disk is nearly full. The store itself goes on writing;
 // the node should refuse what makes its state grow, and cut the log.
 func (s *Store) Full() bool { return s.space.full.Load() }
+
+// Reserve has the store count as full while less than n bytes beside the file
+// are free: the snapshots that let the log be cut need them.
+func (s *Store) Reserve(n uint64) { s.space.reserve.Store(n) }
 
 // watch looks at the free space until down. It has a goroutine of its own: on a
 // disk that hangs, this may hang too.
@@ -100,6 +106,7 @@ func (sp *space) check() {
 	}
 	inFile := sp.reusable()
 	sp.free.Store(free)
+	sp.size.Store(size)
 	sp.inFile.Store(inFile)
 	var st syscall.Stat_t
 	if syscall.Stat(sp.path, &st) == nil {
@@ -119,7 +126,7 @@ func (sp *space) judge(free, inFile, size uint64) {
 	if was {
 		mark = high
 	}
-	full := free+inFile < mark || free < mark/4
+	full := free+inFile < mark || free < mark/4+sp.reserve.Load()
 	if full == was {
 		return
 	}

@@ -44,6 +44,22 @@ func (c *calls) tick() int {
 	return oldest
 }
 
+// waits reports whether a call has seen a tick.
+func (c *calls) waits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, ticks := range c.ticks {
+		if ticks > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Busy reports whether a call has been waiting for the disk for a while, which
+// may be a tenth of StallTimeout or less.
+func (s *Store) Busy() bool { return s.calls.waits() }
+
 // stallTicks is how many ticks make a StallTimeout.
 const stallTicks = 10
 

@@ -19,6 +19,7 @@ type Stats struct {
 	FileBytes     int64  // that the file takes on the disk
 	ReusableBytes uint64 // of those, that hold nothing
 	FreeBytes     uint64 // on the disk, beside the file
+	DiskBytes     uint64 // of the whole disk
 	Full          bool
 }
 
@@ -44,6 +45,7 @@ func (s *Store) Stats() Stats {
 		FileBytes:     s.space.file.Load(),
 		ReusableBytes: s.space.inFile.Load(),
 		FreeBytes:     s.space.free.Load(),
+		DiskBytes:     s.space.size.Load(),
 		Full:          s.space.full.Load(),
 	}
 	s.mu.RLock()

@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// send gives the gate an RPC and returns what its sender is answered.
+func send(in chan<- raft.RPC, command any) <-chan raft.RPCResponse {
+	answer := make(chan raft.RPCResponse, 1)
+	in <- raft.RPC{Command: command, RespChan: answer}
+	return answer
+}
+
+// Ensure a gate that is shut to the leader of one term refuses what changes
+// the log and comes from it, and nothing else, until the time is up.
+func TestGateShut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := make(chan raft.RPC)
+		g := newRPCGate(in)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go g.run(ctx)
+		go func() { // raft
+			for {
+				select {
+				case rpc := <-g.out:
+					rpc.Respond(rpc.Command, nil)
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		if err := g.shut(ctx, 7, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name    string
+			command any
+			refused bool
+		}{
+			{"entries of the leader", &raft.AppendEntriesRequest{Term: 7}, true},
+			{"snapshot of the leader", &raft.InstallSnapshotRequest{Term: 7}, true},
+			{"entries of the next leader", &raft.AppendEntriesRequest{Term: 8}, false},
+			{"vote", &raft.RequestVoteRequest{Term: 7}, false},
+		} {
+			switch a := <-send(in, tt.command); {
+			case tt.refused && !errors.Is(a.Error, errLeaderGone):
+				t.Errorf("%s: not refused", tt.name)
+			case !tt.refused && a.Response != tt.command:
+				t.Errorf("%s: got %v, %v", tt.name, a.Response, a.Error)
+			}
+		}
+		time.Sleep(time.Second)
+		if a := <-send(in, &raft.AppendEntriesRequest{Term: 7}); a.Error != nil {
+			t.Errorf("refused after the time was up: %v", a.Error)
+		}
+	})
+}
+
+// Ensure a gate is shut only once raft has worked off what it was at.
+func TestGateShutWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := make(chan raft.RPC)
+		g := newRPCGate(in)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go g.run(ctx)
+		answer := send(in, &raft.AppendEntriesRequest{Term: 7})
+		working := <-g.out
+		soon, stop := context.WithTimeout(ctx, time.Second)
+		defer stop()
+		if err := g.shut(soon, 7, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("shut in the middle of an RPC: %v", err)
+		}
+		working.Respond("done", nil)
+		if a := <-answer; a.Response != "done" {
+			t.Fatalf("got %v", a)
+		}
+		if err := g.shut(ctx, 7, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

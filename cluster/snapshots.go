@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// snapshots is the library's store of snapshots, made to find damage in what a
+// snapshot says about itself too. The library keeps a checksum of the state
+// beside it, but none of the index, the term and the configuration: a flipped
+// bit there could take a vote away, here and on every node it is sent to. So
+// the state is preceded by a seal of these, which never leaves the node.
+type snapshots struct {
+	*raft.FileSnapshotStore
+	dir     string
+	damaged signal // Raft met a damaged one
+}
+
+const sealBytes = sha256.Size
+
+func openSnapshots(cfg *Config) (*snapshots, error) {
+	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.DataDir, snapshotsKept, newRaftLogger(cfg.Logger).Named("snapshot"))
+	if err != nil {
+		return nil, fmt.Errorf("open the snapshots: %w", err)
+	}
+	return &snapshots{FileSnapshotStore: files, dir: filepath.Join(cfg.DataDir, snapshotDir), damaged: make(signal, 1)}, nil
+}
+
+// Create begins a snapshot.
+func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	if err != nil {
+		return nil, err
+	}
+	meta := &raft.SnapshotMeta{
+		Version: version, ID: sink.ID(), Index: index, Term: term,
+		Configuration: configuration, ConfigurationIndex: configurationIndex,
+	}
+	if _, err := sink.Write(seal(meta)); err != nil {
+		return nil, errors.Join(err, sink.Cancel())
+	}
+	return sink, nil
+}
+
+// Open reads a snapshot to its end, and returns it only if it is whole.
+func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	meta, r, err := s.FileSnapshotStore.Open(id)
+	if err == nil {
+		err = checkSeal(id, meta, r)
+	}
+	if err != nil {
+		s.damaged.signal()
+		return nil, nil, fmt.Errorf("snapshot %s is damaged: %w", id, err)
+	}
+	meta.Size -= sealBytes
+	return meta, r, nil
+}
+
+// checkSeal reads the seal and compares it. On an error r is closed.
+func checkSeal(id string, meta *raft.SnapshotMeta, r io.ReadCloser) error {
+	sum := make([]byte, sealBytes)
+	_, err := io.ReadFull(r, sum)
+	if err == nil && (meta.ID != id || !bytes.Equal(sum, seal(meta))) {
+		err = errors.New("its description is not what was sealed")
+	}
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	return nil
+}
+
+// seal sums up what meta says, but for size and checksum, which the state
+// itself proves, and what older libraries read.
+func seal(meta *raft.SnapshotMeta) []byte {
+	text, err := json.Marshal(&raft.SnapshotMeta{
+		Version: meta.Version, ID: meta.ID, Index: meta.Index, Term: meta.Term,
+		Configuration: meta.Configuration, ConfigurationIndex: meta.ConfigurationIndex,
+	})
+	if err != nil {
+		panic("cluster: a snapshot's description does not encode: " + err.Error()) // strings and numbers
+	}
+	sum := sha256.Sum256(text)
+	return sum[:]
+}
+
+// check returns nil if the snapshot is whole.
+func (s *snapshots) check(id string) error {
+	_, r, err := s.Open(id)
+	if err != nil {
+		return err
+	}
+	return r.Close()
+}
+
+// findDamaged reads all snapshots, also those that the library does not list
+// because it cannot read their description.
+func (s *snapshots) findDamaged() (ids []string, damage error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") {
+			continue
+		}
+		err := s.check(e.Name())
+		if _, gone := os.Stat(filepath.Join(s.dir, e.Name())); err != nil && gone == nil {
+			ids, damage = append(ids, e.Name()), errors.Join(damage, err)
+		}
+	}
+	return ids, damage
+}
+
+// scrubSnapshots reads the snapshots from time to time, and when Raft met a
+// damaged one, and replaces what is damaged: the state that it was taken from
+// is in memory. Until then Raft sends none and cuts no log for it.
+func (n *Node) scrubSnapshots(ctx context.Context) {
+	ticker := time.NewTicker(n.cfg.Tuning.SnapshotScrub)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.snapshots.damaged:
+		case <-ticker.C:
+		}
+		if err := n.replaceDamaged(); err != nil {
+			n.cfg.Logger.Error("a damaged snapshot is not replaced yet", "err", err)
+			sleep(ctx, maxPause)
+			n.snapshots.damaged.signal()
+		}
+	}
+}
+
+// replaceDamaged takes a new snapshot and then removes those that are damaged.
+func (n *Node) replaceDamaged() error {
+	ids, damage := n.snapshots.findDamaged()
+	if damage == nil {
+		return nil
+	}
+	n.cfg.Logger.Error("a snapshot is damaged; a new one takes its place", "err", damage)
+	if err := n.raft.Snapshot().Error(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := os.RemoveAll(filepath.Join(n.snapshots.dir, id)); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-n.snapshots.damaged: // raised by this look itself
+	default:
+	}
+	return nil
+}

@@ -1,0 +1,483 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/cluster/clustertest"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
+)
+
+// allNodes stands for every other node.
+const allNodes = "*"
+
+// A fault is what is wrong with a node's way to one other node; each node of a
+// test has its own.
+type fault struct {
+	mu        sync.Mutex
+	addr      string                       // of the other node's raft
+	replicate func() error                 // ahead of every AppendEntries to it
+	conn      func(conn net.Conn) net.Conn // of connections to it
+	id        string
+}
+
+func (f *fault) set(n *clustertest.Node, change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.addr, f.id = n.RaftAddr(), n.ID()
+	change()
+}
+
+func (f *fault) beforeReplicate(nodeID string) error {
+	f.mu.Lock()
+	before := f.replicate
+	if f.id != allNodes && nodeID != f.id || before == nil {
+		before = func() error { return nil }
+	}
+	f.mu.Unlock()
+	return before()
+}
+
+func (f *fault) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && f.conn != nil && addr == f.addr {
+		return f.conn(conn), nil
+	}
+	return conn, err
+}
+
+// The tests' timeouts keep a leader in office on a busy machine; a tick is
+// longer than what lies between two heartbeats.
+const (
+	testHeartbeat = 600 * time.Millisecond
+	testTick      = 200 * time.Millisecond
+)
+
+// faulty starts three nodes with a fault each, has the first lead, and returns
+// its fault.
+func faulty(t *testing.T, tune func(*cluster.Config)) (*clustertest.Cluster, *fault) {
+	t.Helper()
+	faults := make([]fault, 3)
+	next := 0
+	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		f := &faults[next]
+		next++
+		cfg.Tuning.WatchTick, cfg.Tuning.BeforeReplicate, cfg.Tuning.Dial = testTick, f.beforeReplicate, f.dial
+		cfg.Tuning.Heartbeat, cfg.Tuning.Election, cfg.Tuning.Lease = testHeartbeat, testHeartbeat, testHeartbeat/2
+		if tune != nil {
+			tune(cfg)
+		}
+	})
+	moveTo(t, c, c.Nodes[0])
+	return c, &faults[0]
+}
+
+// lines collects a node's log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
+}
+
+func (l *lines) await(t *testing.T, what string, times int) {
+	t.Helper()
+	clustertest.Eventually(t, fmt.Sprintf("%q logged", what), func() error {
+		if n := l.count(what); n < times {
+			return fmt.Errorf("%d times, want %d", n, times)
+		}
+		return nil
+	})
+}
+
+// logTo gives each node's log to the lines at its place.
+func logTo(logs []lines) func(*cluster.Config) {
+	next := 0
+	return func(cfg *cluster.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&logs[next], nil))
+		next++
+	}
+}
+
+// awaitMetric waits until a node's metric is at least v.
+func awaitMetric(t *testing.T, n *clustertest.Node, name string, v float64) {
+	t.Helper()
+	clustertest.Eventually(t, name, func() error {
+		if got := n.Metric(t, name); got < v {
+			return fmt.Errorf("got %v, want %v", got, v)
+		}
+		return nil
+	})
+}
+
+// awaitKey waits until the node's own state has the value.
+func awaitKey(t *testing.T, n *clustertest.Node, key, value string) {
+	t.Helper()
+	clustertest.Eventually(t, key+" at "+n.Config.Name, func() error {
+		if e, _, _ := n.State().Get("ns", key); string(e.Value) != value {
+			return fmt.Errorf("got %q", e.Value)
+		}
+		return nil
+	})
+}
+
+// Ensure a leader whose replication to one follower is wedged in its own memory
+// gives leadership up, and the follower is served.
+func TestWedgedReplication(t *testing.T) {
+	t.Parallel()
+	logs := make([]lines, 3)
+	c, f := faulty(t, logTo(logs))
+	leader, starved := c.Nodes[0], c.Nodes[1]
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	f.set(starved, func() {
+		f.replicate = func() error { <-release; return errors.New("released") }
+	})
+	leader.Set(t, "ns", "k", "1")
+	awaitKey(t, starved, "k", "1")
+	logs[0].await(t, "handing leadership over", 1)
+	c.Nodes[2].Set(t, "ns", "k", "2")
+	select {
+	case err := <-leader.Fatal:
+		t.Errorf("the leader ended: %v", err)
+	default:
+	}
+	c.WaitEqual()
+}
+
+// Ensure a leader that can replicate to nobody ends: none can take over from
+// it, and none would be elected while it sends heartbeats.
+func TestWedgedReplicationToAll(t *testing.T) {
+	t.Parallel()
+	c, f := faulty(t, nil)
+	leader := c.Nodes[0]
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	f.set(c.Nodes[1], func() {
+		f.replicate = func() error { <-release; return errors.New("released") }
+	})
+	f.mu.Lock()
+	f.id = allNodes
+	f.mu.Unlock()
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Nodes[1].Propose(within(t, 45*time.Second), clustertest.Set("ns", "k", "1"))
+		written <- err
+	}()
+	if err := <-leader.Fatal; err == nil {
+		t.Error("the leader ends without an error")
+	}
+	c.Partition(c.Nodes[:1], c.Nodes[1:]) // as if its process had ended
+	if err := <-written; err != nil {
+		t.Errorf("a write at a node that lives: %v", err)
+	}
+}
+
+// A swallowing connection takes one large message, and all that follows, and
+// delivers nothing.
+type swallowing struct {
+	net.Conn
+	armed *atomic.Bool
+	dead  atomic.Bool
+}
+
+func (s *swallowing) Write(p []byte) (int, error) {
+	if len(p) > 32<<10 && s.armed.CompareAndSwap(true, false) {
+		s.dead.Store(true)
+	}
+	if s.dead.Load() {
+		return len(p), nil
+	}
+	return s.Conn.Write(p)
+}
+
+// Ensure a follower to which one connection is wedged is served again long
+// before raft gives that connection up, and that the leader stays.
+func TestWedgedConnection(t *testing.T) {
+	t.Parallel()
+	var armed atomic.Bool
+	c, f := faulty(t, nil)
+	leader, starved := c.Nodes[0], c.Nodes[1]
+	f.set(starved, func() {
+		f.conn = func(conn net.Conn) net.Conn { return &swallowing{Conn: conn, armed: &armed} }
+	})
+	c.Partition(c.Nodes[:1], c.Nodes[1:2]) // so that all connections are new
+	c.Heal()
+	leader.Set(t, "ns", "k", "1")
+	awaitKey(t, starved, "k", "1")
+	moveTo(t, c, leader)
+
+	armed.Store(true)
+	begin, term := time.Now(), leader.Status(within(t, time.Second)).Term
+	value := `"` + strings.Repeat("x", 60<<10) + `"`
+	leader.Set(t, "ns", "k", value)
+	awaitKey(t, starved, "k", value)
+	if took := time.Since(begin); armed.Load() || took > 4*time.Second {
+		t.Errorf("the follower was served after %v, and the connection not wedged: %v", took, armed.Load())
+	}
+	if cuts := leader.Metric(t, "followers_cut"); cuts < 1 {
+		t.Errorf("%v cuts, want 1 at least", cuts)
+	}
+	if now := leader.Status(within(t, time.Second)); !leader.Leading() || now.Term != term {
+		t.Errorf("the leader of term %d was replaced, in term %d", term, now.Term)
+	}
+}
+
+// Ensure that a follower that fails every AppendEntries is told of, and that
+// leadership stays where it is.
+func TestFailingFollower(t *testing.T) {
+	t.Parallel()
+	logs := make([]lines, 3)
+	c, f := faulty(t, logTo(logs))
+	leader, failing := c.Nodes[0], c.Nodes[1]
+	f.set(failing, func() {
+		f.replicate = func() error { time.Sleep(200 * time.Millisecond); return errors.New("broken") }
+	})
+	term := leader.Status(within(t, time.Second)).Term
+	leader.Set(t, "ns", "k", "1")
+	logs[0].await(t, "is at fault", 1)
+	if got := leader.Metric(t, "followers_still"); got != 1 {
+		t.Errorf("%v followers stand still, want 1", got)
+	}
+	if now := leader.Status(within(t, time.Second)); !leader.Leading() || now.Term != term {
+		t.Errorf("the leader of term %d was replaced, in term %d", term, now.Term)
+	}
+	f.set(failing, func() { f.replicate = nil })
+	awaitKey(t, failing, "k", "1")
+	clustertest.Eventually(t, "nobody stands still", func() error {
+		if got := leader.Metric(t, "followers_still"); got != 0 {
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+}
+
+// A throttled connection writes so many bytes a second.
+type throttled struct {
+	net.Conn
+	rate int
+}
+
+func (c throttled) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		part := p[:min(len(p), c.rate/100)]
+		m := 0
+		m, err = c.Conn.Write(part)
+		n, p = n+m, p[m:]
+		time.Sleep(time.Duration(m) * time.Second / time.Duration(c.rate))
+	}
+	return n, err
+}
+
+// Ensure that followers which are slow, busy or away keep no leader from
+// leading.
+func TestSlowFollowerKeepsLeader(t *testing.T) {
+	const wedged = 40 * testTick // when the leader would act, at the earliest
+	for _, tt := range []struct {
+		name  string
+		until time.Duration // how long there are writes
+		slow  func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node)
+	}{
+		{"disk takes 200 ms", wedged * 5 / 4, func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node) {
+			d := 200 * time.Millisecond
+			disks[1].slow.Store(&d)
+		}},
+		{"network takes 0.3 s an entry", wedged * 5 / 4, func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node) {
+			f.set(n, func() { f.replicate = func() error { time.Sleep(300 * time.Millisecond); return nil } })
+		}},
+		{"cut off for a while", wedged, func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node) {
+			c.Partition(c.Nodes[:1], c.Nodes[1:2])
+			c.Partition(c.Nodes[2:], c.Nodes[1:2])
+			time.AfterFunc(wedged/2, c.Heal)
+		}},
+		{"stopped for a while", wedged, func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node) {
+			n.Stop(t)
+			time.Sleep(wedged / 2)
+			n.Start(t)
+		}},
+		{"takes a snapshot", wedged, func(t *testing.T, c *clustertest.Cluster, f *fault, disks []disk, n *clustertest.Node) {
+			n.Stop(t)
+			value := `"` + strings.Repeat("x", 100<<10) + `"`
+			for i := range 30 {
+				c.Nodes[0].Set(t, "ns", fmt.Sprint("big", i), value)
+			}
+			if err := c.Nodes[0].Raft().Snapshot().Error(); err != nil {
+				t.Fatal(err)
+			}
+			f.mu.Lock()
+			f.addr, f.conn = n.Config.RaftAddr, func(conn net.Conn) net.Conn { return throttled{conn, 700 << 10} }
+			f.mu.Unlock()
+			n.Start(t)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			disks, logs := make([]disk, 3), make([]lines, 3)
+			log, next := logTo(logs), 0
+			c, f := faulty(t, func(cfg *cluster.Config) {
+				log(cfg)
+				cfg.Tuning.BeforeWrite = disks[next].beforeWrite
+				cfg.Tuning.TrailingLogs = 5
+				next++
+			})
+			leader, slow := c.Nodes[0], c.Nodes[1]
+			tt.slow(t, c, f, disks, slow)
+			for begin := time.Now(); time.Since(begin) < tt.until; {
+				leader.Set(t, "ns", "k", "1")
+			}
+			leader.Set(t, "ns", "k", "2")
+			awaitKey(t, slow, "k", "2")
+			for i := range logs {
+				if logs[i].count("wedged")+logs[i].count("answers no write") > 0 {
+					t.Errorf("a leader blames itself:\n%s", logs[i].text.String())
+				}
+			}
+		})
+	}
+}
+
+// Ensure a leadership that refuses or does not answer writes is ended, also one
+// that could not even begin, and that no write is lost.
+func TestRefusingLeadership(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		wedge func(t *testing.T, c *clustertest.Cluster, hang *atomic.Pointer[chan struct{}])
+	}{
+		{"refuses", func(t *testing.T, c *clustertest.Cluster, _ *atomic.Pointer[chan struct{}]) {
+			c.Nodes[0].LeaveTransferFlag()
+		}},
+		{"refuses its first entry", func(t *testing.T, c *clustertest.Cluster, _ *atomic.Pointer[chan struct{}]) {
+			moveTo(t, c, c.Nodes[1])
+			c.Nodes[0].LeaveTransferFlag()
+			go c.Nodes[1].TransferLeadership(within(t, 5*time.Second), c.Nodes[0].ID())
+		}},
+		{"answers nothing", func(t *testing.T, c *clustertest.Cluster, hang *atomic.Pointer[chan struct{}]) {
+			stop := make(chan struct{})
+			hang.Store(&stop)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var hangs [3]atomic.Pointer[chan struct{}]
+			next := 0
+			c, _ := faulty(t, func(cfg *cluster.Config) {
+				hang := &hangs[next]
+				next++
+				cfg.Tuning.BeforeApply = func() {
+					if stop := hang.Load(); stop != nil {
+						<-*stop
+					}
+				}
+			})
+			old := c.Nodes[0]
+			old.Set(t, "ns", "k", "1")
+			tt.wedge(t, c, &hangs[0])
+			written := make(chan error, 1)
+			go func() {
+				_, err := c.Nodes[1].Propose(within(t, 15*time.Second), clustertest.Set("ns", "k", "2"))
+				written <- err
+			}()
+			if err := <-old.Fatal; err == nil {
+				t.Error("the node ends without an error")
+			}
+			if stop := hangs[0].Swap(nil); stop != nil {
+				close(*stop) // only so that the process that all nodes share can go on
+			}
+			old.Kill()
+			if err := <-written; err != nil {
+				t.Errorf("a write at a node that lives: %v", err)
+			}
+			old.Start(t)
+			c.WaitReady(old)
+			if got := old.Get(t, "ns", "k"); got != "2" {
+				t.Errorf("k = %q, want 2", got)
+			}
+			moveTo(t, c, old)
+			old.Set(t, "ns", "k", "3")
+			c.WaitEqual()
+		})
+	}
+}
+
+// Ensure a node whose log conflicts with a snapshot that it is sent ends and
+// heals by starting again, and that the leader tells of it meanwhile.
+func TestConflictingSnapshot(t *testing.T) {
+	t.Parallel()
+	logs := make([]lines, 3)
+	log, next := logTo(logs), 0
+	c, _ := faulty(t, func(cfg *cluster.Config) {
+		log(cfg)
+		if next++; next > 1 {
+			cfg.Tuning.TrailingLogs = 1 // so that a leader has nothing but its snapshot
+		}
+	})
+	old := c.Nodes[0]
+	old.Set(t, "ns", "k", "1")
+	entry, err := fsm.Encode(&fsmpb.Entry{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Partition(c.Nodes[:1], c.Nodes[1:])
+	end := old.Raft().LastIndex() + 40
+	for range 40 {
+		old.Raft().Apply(entry, 0) // answered when the leadership is lost
+	}
+	clustertest.Eventually(t, "a log that nobody else has", func() error {
+		if last := old.Raft().LastIndex(); last < end {
+			return fmt.Errorf("it ends at %d, want %d", last, end)
+		}
+		return nil
+	})
+	leader := c.LeaderAmong(c.Nodes[1:]...)
+	for i := range 10 {
+		leader.Set(t, "ns", "k", fmt.Sprint(i))
+	}
+	if err := leader.Raft().Snapshot().Error(); err != nil {
+		t.Fatal(err)
+	}
+	if last := leader.Raft().LastIndex(); last >= end {
+		t.Fatalf("the leader's log ends at %d, want it below %d", last, end)
+	}
+	c.Heal()
+	if err := <-old.Fatal; err == nil || !strings.Contains(err.Error(), "in a snapshot that was installed") {
+		t.Errorf("the node ends with %v", err)
+	}
+	awaitMetric(t, leader, "followers_looping", 1)
+	id := old.ID()
+	old.Kill()
+	old.Start(t)
+	c.WaitReady(old)
+	if old.ID() != id {
+		t.Error("the node has another identity")
+	}
+	leader.Set(t, "ns", "k", "2")
+	awaitKey(t, old, "k", "2")
+	c.WaitEqual()
+	for i := range logs {
+		if n := logs[i].count("a follower takes snapshots"); c.Nodes[i] == leader && n != 1 {
+			t.Errorf("the loop was told %d times, want once", n)
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+// expiryLoad is how many keys end, over how long.
+type expiryLoad struct {
+	keys    int
+	window  time.Duration
+	writers int // of sets beside, 100 a second each
+}
+
+// expiryLoadOfTest is small, or with STATERAFT_TEST_FULL what is promised of.
+func expiryLoadOfTest() expiryLoad {
+	if os.Getenv("STATERAFT_TEST_FULL") != "" {
+		return expiryLoad{100_000, 10 * time.Second, 20}
+	}
+	return expiryLoad{5000, 2 * time.Second, 5}
+}
+
+// An ending is one key's: not before notBefore, by the client's clock, and due
+// at expiresAt, as the cluster says.
+type ending struct {
+	notBefore, expiresAt time.Time
+}
+
+// Ensure keys end when their time is up, never early, as a subscriber of
+// another node than the leader sees it while writes go on; also those whose
+// time is up while a leader dies.
+func TestExpiryLateness(t *testing.T) {
+	load := expiryLoadOfTest()
+	for _, tt := range []struct {
+		name  string
+		kill  bool
+		bound time.Duration // of p99; loose, for machines under load
+	}{
+		{"undisturbed", false, 500 * time.Millisecond},
+		{"leader killed", true, 2 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := startCluster(t)
+			leader := c.leader(t)
+			near, far := c.nodes[(leader+1)%3], c.nodes[(leader+2)%3]
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+
+			begin := time.Now().Add(time.Second + time.Duration(load.keys/25)*time.Millisecond) // all are there by then
+			arrivals := subscribeExpiry(t, ctx, near, "ends", load.keys)
+			endings := setEndings(t, far, "ends", load, begin)
+			if late := time.Since(begin); late > 0 {
+				t.Fatalf("the keys were set %v too late", late)
+			}
+			var beside sync.WaitGroup
+			for w := range load.writers {
+				beside.Go(func() { writeBeside(ctx, t, far, w) })
+			}
+			if tt.kill {
+				time.Sleep(time.Until(begin.Add(load.window / 2)))
+				c.nodes[leader].stop(t, syscall.SIGKILL)
+			}
+			late := lateness(t, arrivals, endings, begin.Add(load.window+10*time.Second))
+			cancel()
+			beside.Wait()
+			slices.Sort(late)
+			p99 := late[len(late)*99/100]
+			t.Logf("%d keys ended within %v, %d writes/s beside: late p50 %v, p99 %v, worst %v",
+				len(late), load.window, 100*load.writers, late[len(late)/2], p99, late[len(late)-1])
+			if p99 > tt.bound {
+				t.Errorf("p99 %v, want at most %v; the logs since:%s", p99, tt.bound, c.logsSince(begin))
+			}
+		})
+	}
+}
+
+// setEndings sets keys whose time is up within the window from begin on,
+// evenly, and reads when that is.
+func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, begin time.Time) map[string]ending {
+	t.Helper()
+	const batch, workers = 100, 4
+	cl := n.client(t)
+	endings := make(map[string]ending, load.keys)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for from := w * batch; from < load.keys; from += workers * batch {
+				var ops []client.Op
+				sent := time.Now()
+				mu.Lock()
+				for i := from; i < min(from+batch, load.keys); i++ {
+					ttl := begin.Add(load.window * time.Duration(i) / time.Duration(load.keys)).Sub(sent)
+					key := fmt.Sprintf("k%06d", i)
+					ops = append(ops, client.SetOp(key, i).TTL(ttl))
+					endings[key] = ending{notBefore: sent.Add(ttl)}
+				}
+				mu.Unlock()
+				if _, err := cl.State.Atomic(t.Context(), workflow, ops); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for after := ""; ; {
+		page, err := cl.State.List(t.Context(), workflow, client.Query{After: after, Values: true, Limit: 10_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Entries {
+			end := endings[e.Key]
+			end.expiresAt = e.ExpiresAt
+			endings[e.Key] = end
+		}
+		if after = page.Next; after == "" {
+			return endings
+		}
+	}
+}
+
+// An arrival is the event that a key has ended.
+type arrival struct {
+	key string
+	at  time.Time
+}
+
+// subscribeExpiry streams a workflow until ctx ends.
+func subscribeExpiry(t *testing.T, ctx context.Context, n *processNode, workflow string, keys int) <-chan arrival {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.url+"/v1/state/"+workflow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || !strings.HasPrefix(got, "text/event-stream") {
+		t.Fatalf("a stream: %s, %s", resp.Status, got)
+	}
+	arrivals := make(chan arrival, keys)
+	go func() {
+		defer close(arrivals)
+		defer resp.Body.Close()
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			data, ok := strings.CutPrefix(lines.Text(), "data: ")
+			if !ok || !strings.HasPrefix(data, `{"type":"expire"`) {
+				continue
+			}
+			at := time.Now()
+			var event struct{ Key string }
+			if err := json.Unmarshal([]byte(data), &event); err != nil {
+				t.Error(err)
+				return
+			}
+			select {
+			case arrivals <- arrival{event.Key, at}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return arrivals
+}
+
+// lateness waits until all have ended and returns how late each was told.
+func lateness(t *testing.T, arrivals <-chan arrival, endings map[string]ending, deadline time.Time) []time.Duration {
+	t.Helper()
+	timeout := time.After(time.Until(deadline))
+	var late []time.Duration
+	early, total := 0, len(endings)
+	for len(late) < total {
+		select {
+		case a, ok := <-arrivals:
+			end, once := endings[a.key]
+			if !ok || !once {
+				t.Fatalf("the stream has ended, or %q has ended twice", a.key)
+			}
+			delete(endings, a.key)
+			if a.at.Before(end.notBefore) {
+				early++
+			}
+			late = append(late, a.at.Sub(end.expiresAt))
+		case <-timeout:
+			t.Fatalf("%d of %d keys have ended", len(late), total)
+		}
+	}
+	if early > 0 {
+		t.Errorf("%d keys ended early", early)
+	}
+	return late
+}
+
+// writeBeside sets 100 keys a second.
+func writeBeside(ctx context.Context, t *testing.T, n *processNode, writer int) {
+	cl := n.client(t)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if _, err := cl.State.Set(ctx, "beside", fmt.Sprint("w", writer), i); err != nil && ctx.Err() == nil {
+			t.Errorf("a write beside: %v", err)
+			return
+		}
+	}
+}
