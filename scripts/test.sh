@@ -32,6 +32,18 @@ if ! cmp -s scripts/python-requirements.txt "$python/requirements.txt"; then
 fi
 export STATERAFT_TEST_PYTHON=$PWD/$python/bin/python
 
+# And those of JavaScript in STATERAFT_TEST_NODE_MODULES.
+command -v npm >/dev/null || install nodejs npm
+node=.cache/node
+if ! cmp -s scripts/node/package-lock.json "$node/installed.json"; then
+	rm -rf "$node"
+	mkdir -p "$node"
+	cp scripts/node/*.json "$node"
+	npm ci --prefix "$node" --silent --no-audit --no-fund
+	cp scripts/node/package-lock.json "$node/installed.json"
+fi
+export STATERAFT_TEST_NODE_MODULES=$PWD/$node/node_modules
+
 scripts/lint.sh
 go test -race "$@" ./...
 scripts/fuzz.sh 3s

@@ -14,18 +14,22 @@ type arrows struct{ code, tests []string }
 // mayImport has a row for each package of ours. To add an arrow, add it here
 // and to the picture in docs/ARCHITECTURE.md.
 var mayImport = map[string]arrows{
-	"snapshot":            {},
-	"fsm/fsmpb":           {},
-	"fsm":                 {code: []string{"fsm/fsmpb", "snapshot"}},
-	"cluster/clusterpb":   {code: []string{"fsm/fsmpb"}},
-	"cluster/logstore":    {},
-	"cluster":             {code: []string{"cluster/clusterpb", "cluster/logstore", "fsm", "fsm/fsmpb", "snapshot"}, tests: []string{"cluster/clustertest"}},
-	"cluster/clustertest": {code: []string{"cluster", "fsm", "fsm/fsmpb"}},
-	"httpapi/stream":      {code: []string{"fsm"}, tests: []string{"fsm/fsmpb"}},
-	"httpapi":             {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest"}},
-	"client":              {},
-	"cmd/stateraft":       {code: []string{"client", "cluster", "fsm", "httpapi", "snapshot"}},
-	"internal/archtest":   {},
+	"snapshot":                  {},
+	"fsm/fsmpb":                 {},
+	"fsm":                       {code: []string{"fsm/fsmpb", "snapshot"}},
+	"cluster/clusterpb":         {code: []string{"fsm/fsmpb"}},
+	"cluster/logstore":          {},
+	"cluster":                   {code: []string{"cluster/clusterpb", "cluster/logstore", "fsm", "fsm/fsmpb", "snapshot"}, tests: []string{"cluster/clustertest"}},
+	"cluster/clustertest":       {code: []string{"cluster", "fsm", "fsm/fsmpb"}},
+	"httpapi/auth":              {},
+	"httpapi/internal/jsonscan": {},
+	"httpapi/inject":            {code: []string{"httpapi/internal/jsonscan"}},
+	"httpapi/proxy":             {code: []string{"httpapi/inject", "httpapi/internal/jsonscan"}},
+	"httpapi/stream":            {code: []string{"fsm"}, tests: []string{"fsm/fsmpb"}},
+	"httpapi":                   {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/auth", "httpapi/inject", "httpapi/proxy", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest"}},
+	"client":                    {},
+	"cmd/stateraft":             {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/inject", "httpapi/proxy", "snapshot"}},
+	"internal/archtest":         {},
 }
 
 // onlyIn says which packages of ours may import a package of others, or one
@@ -39,8 +43,8 @@ var onlyIn = map[string][]string{
 	"github.com/tidwall/btree":            {"fsm"},
 	"github.com/julienschmidt/httprouter": {"httpapi"},
 	"github.com/spf13":                    {"cmd/stateraft"},
-	"net/http":                            {"client", "cmd/stateraft", "httpapi"},
-	"github.com/prometheus/client_golang": {"cluster", "cluster/clustertest", "cmd/stateraft", "httpapi"},
+	"net/http":                            {"client", "cmd/stateraft", "httpapi", "httpapi/proxy"},
+	"github.com/prometheus/client_golang": {"cluster", "cluster/clustertest", "cmd/stateraft", "httpapi", "httpapi/proxy"},
 	"github.com/rogpeppe/go-internal":     {"cmd/stateraft"},
 	"github.com/stretchr/testify":         {},
 }
