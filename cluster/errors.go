@@ -28,13 +28,17 @@ var (
 
 	// ErrRevisionUnknown: the cluster itself has not reached that revision; it
 	// is from before a restore, or from another cluster.
-	ErrRevisionUnknown = errors.New("the revision is beyond the cluster's own")
+	ErrRevisionUnknown = errors.New("the revision is not of the cluster's present state")
 
 	// ErrNotFound: no member of that id or name.
 	ErrNotFound = errors.New("no such member")
 
 	// ErrRefused wraps why an administrative request was not carried out.
 	ErrRefused = errors.New("refused")
+
+	// ErrDamaged wraps why a file is no whole backup that this build reads.
+	// Nothing was changed.
+	ErrDamaged = errors.New("the backup is damaged")
 
 	// ErrClosed: the node is stopping. What was not yet sent did not happen.
 	ErrClosed = errors.New("the node is stopping")

@@ -75,18 +75,21 @@ func (n *Node) submit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Res
 
 // commit proposes p as the leader.
 func (n *Node) commit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Response, error) {
-	e := &fsmpb.Entry{OpenSession: p.OpenSession}
+	e := &fsmpb.Entry{OpenSession: p.OpenSession, Restore: p.Restore}
 	if p.Batch != nil {
 		e.Batches = []*fsmpb.Batch{p.Batch}
 		if n.diskFull() && slices.ContainsFunc(p.Batch.Commands, grows) {
 			return nil, ErrDiskFull
 		}
 	}
+	if err := n.admitRestore(p.Restore); err != nil {
+		return nil, err
+	}
 	res, err := n.committer.commit(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	resp := &clusterpb.Response{Session: res.Session}
+	resp := &clusterpb.Response{Session: res.Session, Restore: res.Restore}
 	if p.Batch != nil {
 		resp.Answer = res.Batches[res.batch]
 	}

@@ -58,6 +58,7 @@ type Node struct {
 	caughtUp  atomic.Bool // since the process started
 	disks     disks
 	fatalOnce sync.Once
+	restoring sync.Mutex    // held by the one restore that this node is at
 	started   chan struct{} // closed when all parts are there
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
@@ -241,8 +242,16 @@ func (n *Node) ReadIndex(ctx context.Context) error { return n.reads.read(ctx) }
 
 // WaitRevision returns once the local state has reached revision. Errors:
 // [ErrBehind] if ctx ends first, [ErrRevisionUnknown] if the cluster itself
-// has not reached it.
+// has not reached it, or had before a restore.
 func (n *Node) WaitRevision(ctx context.Context, revision uint64) error {
+	err := n.reachRevision(ctx, revision)
+	if err == nil && n.state.IsFromBefore(revision) {
+		return ErrRevisionUnknown
+	}
+	return err
+}
+
+func (n *Node) reachRevision(ctx context.Context, revision uint64) error {
 	if n.fsm.revision.get() >= revision {
 		return nil
 	}

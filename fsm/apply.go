@@ -13,6 +13,7 @@ const maxEnds = 4096
 type Applied struct {
 	Batches []*fsmpb.BatchAnswer // in the entry's order
 	Session uint64               // number of the session it opened, or found open
+	Restore *fsmpb.RestoreAnswer // to its step of a restore
 }
 
 // Apply executes the committed entry at index.
@@ -43,6 +44,9 @@ func (d *data) apply(index uint64, e *fsmpb.Entry) Applied {
 	var res Applied
 	if o := e.OpenSession; o != nil {
 		res.Session = d.openSession(index, o)
+	}
+	if r := e.Restore; r != nil {
+		res.Restore = d.restore(r)
 	}
 	for _, b := range e.Batches {
 		res.Batches = append(res.Batches, d.applyBatch(b))

@@ -12,7 +12,10 @@ import (
 // checkEntry refuses an entry that this build does not know in full, or that
 // holds a command no edge lets through.
 func checkEntry(e *fsmpb.Entry) error {
-	if err := known[proto.Message](e, e.LeaderStart, e.LeaderStart.GetSettings(), e.OpenSession, e.OpenSession.GetNode(), e.RaiseVersion); err != nil {
+	if err := known[proto.Message](e, e.LeaderStart, e.LeaderStart.GetSettings(), e.OpenSession, e.OpenSession.GetNode(), e.RaiseVersion, e.Restore); err != nil {
+		return err
+	}
+	if err := checkRestore(e.Restore); err != nil {
 		return err
 	}
 	for _, b := range e.Batches {
@@ -77,6 +80,43 @@ func checkNames(ops []*fsmpb.Op) error {
 	return nil
 }
 
+// checkRestore refuses a step that this build does not know in full, or that
+// adds what no state holds.
+func checkRestore(r *fsmpb.Restore) error {
+	switch {
+	case r == nil:
+		return nil
+	case r.Step < fsmpb.Restore_BEGIN || r.Step > fsmpb.Restore_DROP:
+		return fmt.Errorf("restore step %d, which this build does not know", r.Step)
+	case len(r.Id) != restoreIDBytes:
+		return fmt.Errorf("restore id of %d bytes, it has %d", len(r.Id), restoreIDBytes)
+	case r.Revision > maxRevision:
+		return fmt.Errorf("restore of revision %d, the limit is %d", r.Revision, uint64(maxRevision))
+	}
+	return checkContents(r.Keys, r.Floors)
+}
+
+// checkContents refuses keys and floors that no state holds.
+func checkContents(keys []*fsmpb.ImageKey, floors []*fsmpb.ImageFloor) error {
+	if err := errors.Join(known(keys...), known(floors...)); err != nil {
+		return err
+	}
+	if len(keys) > 0 && keys[0].Namespace == "" {
+		return errors.New("the first key has no namespace")
+	}
+	for _, k := range keys {
+		if k.Version == 0 || k.Version > maxRevision || len(k.Value) == 0 {
+			return fmt.Errorf("key of version %d and %d bytes, it has a version from 1 to %d and a value", k.Version, len(k.Value), uint64(maxRevision))
+		}
+	}
+	for _, f := range floors {
+		if f.Floor > maxRevision {
+			return fmt.Errorf("floor of %d, the limit is %d", f.Floor, uint64(maxRevision))
+		}
+	}
+	return nil
+}
+
 // checkFragment refuses a part of a snapshot with fields that this build does
 // not know. It does not look into the answers that sessions keep.
 func checkFragment(f *fsmpb.Image) error {
@@ -88,6 +128,7 @@ func checkFragment(f *fsmpb.Image) error {
 	return errors.Join(
 		known(f), known(f.Header), known(f.Header.GetSettings()),
 		known(f.Keys...), known(f.Floors...), known(f.Sessions...), known(f.Records...), known(f.Changes...),
+		known(f.StagedKeys...), known(f.StagedFloors...), known(f.Backup), known(f.Header.GetStaging()), known(f.Header.GetRestored()),
 	)
 }
 

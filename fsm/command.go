@@ -134,7 +134,7 @@ func (d *data) set(ns string, op *fsmpb.Op, old *key, sp span) uint64 {
 func (d *data) end(k *key, how fsmpb.Change_Type, sp span) uint64 {
 	version := k.version + 1
 	d.remove(k)
-	d.raiseFloor(k.ns, version)
+	d.raiseFloor(k.ns, version, d.clock)
 	d.record(&Change{
 		Type: how, Version: version, Namespace: k.ns, Key: k.name,
 		Old: k.value, First: sp.first, Last: sp.last,

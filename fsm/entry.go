@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -13,10 +14,11 @@ import (
 // The protocol versions that this build speaks. A version says which entries
 // may stand in the log and what they mean; numbers are never used again.
 //
-//	1: everything in fsm.proto as of the first release
+//	1: everything in fsm.proto that does not name a later version
+//	2: restores of backups
 const (
 	MinVersion = 1
-	MaxVersion = 1
+	MaxVersion = 2
 )
 
 // A VersionError says that an entry or a snapshot is of a protocol version
@@ -26,10 +28,11 @@ type VersionError struct {
 	What     string // "log entry 12", "snapshot"
 	Need     uint32
 	Min, Max uint32 // what this build speaks
+	Of       string // what is counted; empty: the protocol
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%s needs protocol version %d and this build speaks %d to %d", e.What, e.Need, e.Min, e.Max)
+	return fmt.Sprintf("%s needs %s version %d and this build speaks %d to %d", e.What, cmp.Or(e.Of, "protocol"), e.Need, e.Min, e.Max)
 }
 
 // Encode returns e as the data of a log entry: the protocol version that it
@@ -39,8 +42,16 @@ func Encode(e *fsmpb.Entry) ([]byte, error) {
 	if err := checkEntry(e); err != nil {
 		return nil, err
 	}
-	buf := binary.AppendUvarint(make([]byte, 0, 1+proto.Size(e)), MinVersion)
+	buf := binary.AppendUvarint(make([]byte, 0, 1+proto.Size(e)), uint64(needs(e)))
 	return proto.MarshalOptions{}.MarshalAppend(buf, e)
+}
+
+// needs returns the protocol version that e needs.
+func needs(e *fsmpb.Entry) uint32 {
+	if e.Restore != nil {
+		return RestoreVersion
+	}
+	return MinVersion
 }
 
 // decode is the inverse of Encode. It refuses what this build does not know in
@@ -59,6 +70,9 @@ func decode(index uint64, data []byte, maxVersion uint32) (*fsmpb.Entry, error) 
 	}
 	if err := checkEntry(e); err != nil {
 		return nil, fmt.Errorf("log entry %d: %w", index, err)
+	}
+	if need := needs(e); uint64(need) > version {
+		return nil, fmt.Errorf("log entry %d of protocol version %d holds what needs version %d", index, version, need)
 	}
 	if v := e.GetRaiseVersion().GetVersion(); v > maxVersion {
 		return nil, beyond(index, uint64(v), maxVersion)

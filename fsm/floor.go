@@ -1,48 +1,49 @@
 package fsm
 
 // floorOf returns the namespace's floor: a key made anew there starts above it.
-func (d *data) floorOf(ns string) uint64 {
-	if f, ok := d.floors.Get(&floor{ns: ns}); ok {
+func (c *contents) floorOf(ns string) uint64 {
+	if f, ok := c.floors.Get(&floor{ns: ns}); ok {
 		return f.version
 	}
 	return 0
 }
 
-// raiseFloor notes that a delete or an expiry took version in ns.
-func (d *data) raiseFloor(ns string, version uint64) {
+// raiseFloor notes that a delete or an expiry took version in ns at this
+// cluster time.
+func (c *contents) raiseFloor(ns string, version uint64, clock int64) {
 	f := floor{ns: ns, version: version}
-	if old, ok := d.floors.Get(&f); ok {
+	if old, ok := c.floors.Get(&f); ok {
 		f.version = max(version, old.version)
 	}
-	if d.isEmpty(ns) {
-		f.emptied = d.clock
+	if c.isEmpty(ns) {
+		f.emptied = clock
 	}
-	d.setFloor(&f)
+	c.setFloor(&f)
 }
 
 // refill notes that ns has a key again.
-func (d *data) refill(ns string) {
-	if f, ok := d.floors.Get(&floor{ns: ns}); ok && f.emptied != 0 {
-		d.setFloor(&floor{ns: f.ns, version: f.version})
+func (c *contents) refill(ns string) {
+	if f, ok := c.floors.Get(&floor{ns: ns}); ok && f.emptied != 0 {
+		c.setFloor(&floor{ns: f.ns, version: f.version})
 	}
 }
 
-func (d *data) setFloor(f *floor) {
-	if old, ok := d.floors.Set(f); ok {
-		d.forgetFloor(old)
+func (c *contents) setFloor(f *floor) {
+	if old, ok := c.floors.Set(f); ok {
+		c.forgetFloor(old)
 	}
 	if f.emptied != 0 {
-		d.emptied.Set(f)
+		c.emptied.Set(f)
 	}
-	d.sum += f.hash()
+	c.sum += f.hash()
 }
 
 // forgetFloor takes f out of everything but the tree of floors.
-func (d *data) forgetFloor(f *floor) {
+func (c *contents) forgetFloor(f *floor) {
 	if f.emptied != 0 {
-		d.emptied.Delete(f)
+		c.emptied.Delete(f)
 	}
-	d.sum -= f.hash()
+	c.sum -= f.hash()
 }
 
 // dropFloors forgets the floors of namespaces that have been empty for the
@@ -58,11 +59,11 @@ func (d *data) dropFloors(n int) {
 	}
 }
 
-func (d *data) isEmpty(ns string) bool { return d.firstIn(ns) == nil }
+func (c *contents) isEmpty(ns string) bool { return c.firstIn(ns) == nil }
 
 // firstIn returns the first key of ns, or nil.
-func (d *data) firstIn(ns string) (first *key) {
-	d.keys.Ascend(&key{ns: ns}, func(k *key) bool {
+func (c *contents) firstIn(ns string) (first *key) {
+	c.keys.Ascend(&key{ns: ns}, func(k *key) bool {
 		if k.ns == ns {
 			first = k
 		}
@@ -73,8 +74,8 @@ func (d *data) firstIn(ns string) (first *key) {
 
 // intern returns the copy of ns that its keys share already, if it has any, so
 // that a namespace's name is in memory once and compares by its address.
-func (d *data) intern(ns string) string {
-	if k := d.firstIn(ns); k != nil {
+func (c *contents) intern(ns string) string {
+	if k := c.firstIn(ns); k != nil {
 		return k.ns
 	}
 	return ns

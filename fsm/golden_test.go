@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -124,7 +125,31 @@ func TestGoldenIsComplete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, frame := range unpack(t, readGolden(t, filepath.Join(dir, "backup.snap"))) {
+		if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(frame, &image); err != nil {
+			t.Fatal(err)
+		}
+	}
 	seenAll(t, &image)
+}
+
+// Every backup ever released is read, and gives the state that it was made of.
+func TestGoldenBackup(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join("testdata", "v*", "backup.snap"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no golden backups: %v", err)
+	}
+	for _, path := range paths {
+		data := readGolden(t, path)
+		s := replay(t, readEntries(t, filepath.Dir(path)))
+		if !bytes.Equal(backup(t, s), data) {
+			t.Errorf("%s: the state gives another backup", path)
+		}
+		m := newMachine(t)
+		m.entry(&fsmpb.Entry{Stamp: s.Stats().Clock, LeaderStart: &fsmpb.LeaderStart{WallOffset: s.Stats().WallOffset}})
+		m.restore(data, 1)
+		sameContents(t, m.State, s)
+	}
 }
 
 // seenAll checks that each field of m, and of the messages in it, has a value
@@ -166,7 +191,7 @@ func writeGolden(t *testing.T) {
 	}
 	log := newestLog(t)
 	s := replay(t, log)
-	for _, g := range append(log, golden{"image.snap", save(t, s)}, golden{"hash", []byte(showHash(s))}) {
+	for _, g := range append(log, golden{"image.snap", save(t, s)}, golden{"hash", []byte(showHash(s))}, golden{"backup.snap", backup(t, s)}) {
 		if err := os.WriteFile(filepath.Join(dir, g.name), g.data, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +223,22 @@ func newestLog(t testing.TB) (log []golden) {
 		BootId: hash16("boot"),
 		Node:   &fsmpb.Node{Id: "id", Name: "n1", Http: "127.0.0.1:7474", Gossip: "127.0.0.1:7674", MinVersion: 1, MaxVersion: 1, Binary: "v0.1.0"},
 	}})
-	add("raise-version", &fsmpb.Entry{Stamp: start + 2, RaiseVersion: &fsmpb.RaiseVersion{Version: 1}})
+	add("raise-version", &fsmpb.Entry{Stamp: start + 2, RaiseVersion: &fsmpb.RaiseVersion{Version: MaxVersion}})
+	steps := func(id string, steps ...*fsmpb.Restore) {
+		for i, r := range steps {
+			r.Id, r.Sequence = hash16(id), uint64(i)
+			add("restore-"+strings.ToLower(r.Step.String()), &fsmpb.Entry{Stamp: start + 2, Restore: r})
+		}
+	}
+	brought := &fsmpb.Restore{
+		Step:   fsmpb.Restore_ADD,
+		Keys:   []*fsmpb.ImageKey{{Namespace: "u", Key: "a", Value: []byte("9"), Version: 3, Revision: 7, Created: start, Updated: start, Deadline: start + 1<<40, SessionId: "s"}, {Key: "ended", Value: []byte("9"), Version: 8, Deadline: 1}},
+		Floors: []*fsmpb.ImageFloor{{Namespace: "e", Floor: 4, Emptied: start - 300_000}, {Namespace: "u", Floor: 2}},
+	}
+	begin := func() *fsmpb.Restore { return &fsmpb.Restore{Step: fsmpb.Restore_BEGIN, Force: true, Keep: "k"} }
+	steps("given up", begin(), &fsmpb.Restore{Step: fsmpb.Restore_DROP})
+	steps("done", begin(), proto.CloneOf(brought), &fsmpb.Restore{Step: fsmpb.Restore_COMMIT, Force: true, Keep: "k", Revision: 1000})
+	steps("under way", begin(), brought)
 	add("set", batch(start+3, 1, 1, command("w", set("b", `"é"`)), command("w", set("b", "2"), set("c", "3", ttl(60_000_000), by("s1"))), command("v", set("gone", "4", ttl(5)), set("x", "5"))))
 	add("tick", &fsmpb.Entry{Stamp: start + 10})
 	add("atomic", batch(start+11, 2, 1, atomic))

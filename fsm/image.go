@@ -23,6 +23,9 @@ type Image struct {
 	sessions []*fsmpb.ImageSession
 	records  queue[record]
 	changes  queue[Change]
+
+	stagedKeys   *btree.BTreeG[*key] // nil: no restore is under way
+	stagedFloors *btree.BTreeG[*floor]
 }
 
 // Freeze takes an image of the state. It copies only the answers of sessions
@@ -35,7 +38,7 @@ func (s *State) Freeze() *Image {
 		header: &fsmpb.ImageHeader{
 			Version: s.version, Index: s.index, Revision: s.revision,
 			Clock: s.clock, WallOffset: s.offset, Settings: s.settings,
-			HistoryBase: s.history.base, Keys: uint64(s.keys.Len()),
+			HistoryBase: s.history.base, Keys: uint64(s.keys.Len()), Restored: s.restored,
 		},
 		keys:    s.keys.Copy(),
 		floors:  s.floors.Copy(),
@@ -44,6 +47,10 @@ func (s *State) Freeze() *Image {
 	}
 	for _, se := range s.sessions {
 		im.sessions = append(im.sessions, se.image())
+	}
+	if st := s.staging; st != nil {
+		im.header.Staging = &fsmpb.Staging{Id: st.id, Next: st.next, Keys: uint64(st.keys.Len())}
+		im.stagedKeys, im.stagedFloors = st.keys.Copy(), st.floors.Copy()
 	}
 	return im
 }
@@ -72,8 +79,8 @@ func (im *Image) Save(w io.Writer) error {
 	f := &fragments{w: sw}
 	f.frag.Header = im.header
 	f.flush()
-	im.keys.Scan(func(k *key) bool { return f.addKey(k) })
-	im.floors.Scan(func(fl *floor) bool { return f.addFloor(fl) })
+	im.keys.Scan(func(k *key) bool { return f.addKey(&f.frag.Keys, k) })
+	im.floors.Scan(func(fl *floor) bool { return f.addFloor(&f.frag.Floors, fl) })
 	for _, s := range im.sessions {
 		f.frag.Sessions = append(f.frag.Sessions, s)
 		f.added(proto.Size(s))
@@ -84,11 +91,12 @@ func (im *Image) Save(w io.Writer) error {
 	for i := range im.changes.len() {
 		f.addChange(im.changes.at(i))
 	}
-	f.flush()
-	if f.err != nil {
-		return f.err
+	if im.header.Staging != nil {
+		f.flush() // so that the first key names its namespace
+		im.stagedKeys.Scan(func(k *key) bool { return f.addKey(&f.frag.StagedKeys, k) })
+		im.stagedFloors.Scan(func(fl *floor) bool { return f.addFloor(&f.frag.StagedFloors, fl) })
 	}
-	return sw.Close()
+	return f.close()
 }
 
 // fragmentBytes is about how much goes into one frame of a snapshot.
@@ -97,29 +105,33 @@ const fragmentBytes = 256 << 10
 // fragments collects records and writes them as frames. Its first error
 // sticks.
 type fragments struct {
-	w    *snapshot.Writer
-	frag fsmpb.Image
-	ns   string // of the last key in frag
-	size int
-	buf  []byte
-	err  error
+	w     *snapshot.Writer
+	frag  fsmpb.Image
+	ns    string // of the last key in frag
+	size  int
+	by    int64 // what is added to all times
+	limit int   // most bytes of a frame with more than one record; 0: it ends past fragmentBytes
+	buf   []byte
+	err   error
 }
 
-func (f *fragments) addKey(k *key) bool {
+func (f *fragments) addKey(list *[]*fsmpb.ImageKey, k *key) bool {
+	f.room(int(k.size()) + len(k.ns))
 	p := &fsmpb.ImageKey{
 		Namespace: k.ns, Key: k.name, Value: k.value, Version: k.version, Revision: k.revision,
-		Created: k.created, Updated: k.updated, Deadline: k.deadline, SessionId: k.sessionID,
+		Created: shift(k.created, f.by), Updated: shift(k.updated, f.by), Deadline: shift(k.deadline, f.by), SessionId: k.sessionID,
 	}
 	if k.ns == f.ns {
 		p.Namespace = ""
 	}
 	f.ns = k.ns
-	f.frag.Keys = append(f.frag.Keys, p)
+	*list = append(*list, p)
 	return f.added(int(k.size()))
 }
 
-func (f *fragments) addFloor(fl *floor) bool {
-	f.frag.Floors = append(f.frag.Floors, &fsmpb.ImageFloor{Namespace: fl.ns, Floor: fl.version, Emptied: fl.emptied})
+func (f *fragments) addFloor(list *[]*fsmpb.ImageFloor, fl *floor) bool {
+	f.room(len(fl.ns))
+	*list = append(*list, &fsmpb.ImageFloor{Namespace: fl.ns, Floor: fl.version, Emptied: shift(fl.emptied, f.by)})
 	return f.added(len(fl.ns))
 }
 
@@ -138,9 +150,19 @@ func (f *fragments) addChange(c *Change) {
 	f.added(len(c.Key) + len(c.Old) + len(c.New))
 }
 
+// recordOverheadBytes is about what a record takes in a frame beside its texts.
+const recordOverheadBytes = 64
+
+// room begins a new frame if the next record would pass the limit of this one.
+func (f *fragments) room(bytes int) {
+	if f.limit > 0 && f.size > 0 && f.size+bytes+recordOverheadBytes > f.limit {
+		f.flush()
+	}
+}
+
 // added counts what was just added and reports whether to go on.
 func (f *fragments) added(bytes int) bool {
-	if f.size += bytes + 64; f.size >= fragmentBytes {
+	if f.size += bytes + recordOverheadBytes; f.limit == 0 && f.size >= fragmentBytes {
 		f.flush()
 	}
 	return f.err == nil
@@ -155,6 +177,14 @@ func (f *fragments) flush() {
 	}
 	proto.Reset(&f.frag)
 	f.ns, f.size = "", 0
+}
+
+// close writes what is left and ends the container.
+func (f *fragments) close() error {
+	if f.flush(); f.err != nil {
+		return f.err
+	}
+	return f.w.Close()
 }
 
 // Restore replaces the state by the one that r, a whole snapshot container,
@@ -214,7 +244,7 @@ func (b *builder) add(frame []byte) error {
 		return err
 	}
 	for _, k := range f.Keys {
-		b.addKey(k)
+		b.addKey(&b.contents, k)
 	}
 	for _, fl := range f.Floors {
 		b.setFloor(&floor{ns: fl.Namespace, version: fl.Floor, emptied: fl.Emptied})
@@ -227,6 +257,19 @@ func (b *builder) add(frame []byte) error {
 	}
 	for _, c := range f.Changes {
 		b.addChange(c)
+	}
+	return b.addStaged(&f)
+}
+
+func (b *builder) addStaged(f *fsmpb.Image) error {
+	if b.staging == nil && len(f.StagedKeys)+len(f.StagedFloors) > 0 {
+		return errors.New("snapshot holds keys of a restore and its header knows of none")
+	}
+	for _, k := range f.StagedKeys {
+		b.addKey(&b.staging.contents, k)
+	}
+	for _, fl := range f.StagedFloors {
+		b.staging.setFloor(&floor{ns: fl.Namespace, version: fl.Floor, emptied: fl.Emptied})
 	}
 	return nil
 }
@@ -247,23 +290,26 @@ func (b *builder) setHeader(h *fsmpb.ImageHeader) error {
 	b.version, b.index, b.revision = h.Version, h.Index, h.Revision
 	b.clock, b.offset, b.settings = h.Clock, h.WallOffset, h.Settings
 	b.history.base = h.HistoryBase
+	b.restored = h.Restored
+	if st := h.Staging; st != nil {
+		b.staging = &staging{contents: newContents(), id: st.Id, next: st.Next}
+	}
 	return nil
 }
 
-func (b *builder) addKey(p *fsmpb.ImageKey) {
+func (b *builder) addKey(to *contents, p *fsmpb.ImageKey) {
 	if p.Namespace != "" && p.Namespace != b.ns {
 		b.ns = p.Namespace
 	}
-	k := &key{
-		ns: b.ns, name: p.Key, value: p.Value, version: p.Version, revision: p.Revision,
-		created: p.Created, updated: p.Updated, deadline: p.Deadline, sessionID: p.SessionId,
+	to.load(keyOf(p, b.ns, 0))
+}
+
+// keyOf returns the key of an image, its times moved.
+func keyOf(p *fsmpb.ImageKey, ns string, by int64) *key {
+	return &key{
+		ns: ns, name: p.Key, value: p.Value, version: p.Version, revision: p.Revision,
+		created: shift(p.Created, by), updated: shift(p.Updated, by), deadline: shift(p.Deadline, by), sessionID: p.SessionId,
 	}
-	b.keys.Load(k)
-	if k.deadline != 0 {
-		b.due.Set(k)
-	}
-	b.bytes += k.size()
-	b.sum += k.hash()
 }
 
 func (b *builder) addSession(p *fsmpb.ImageSession) {
@@ -291,6 +337,9 @@ func (b *builder) finish() (data, error) {
 	}
 	if n := uint64(b.keys.Len()); n != b.header.Keys {
 		return data{}, fmt.Errorf("snapshot holds %d keys and its header says %d", n, b.header.Keys)
+	}
+	if st := b.staging; st != nil && uint64(st.keys.Len()) != b.header.Staging.Keys {
+		return data{}, fmt.Errorf("snapshot holds %d keys of a restore and its header says %d", st.keys.Len(), b.header.Staging.Keys)
 	}
 	if last := b.history.base + uint64(b.history.queue.len()); last != b.revision {
 		return data{}, fmt.Errorf("snapshot's history ends at revision %d and its header says %d", last, b.revision)

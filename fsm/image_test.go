@@ -178,7 +178,7 @@ func TestRestoreRefuses(t *testing.T) {
 		{"header twice", 1, []*fsmpb.Image{good, rest, good}, "must have one header"},
 		{"header without settings", 1, []*fsmpb.Image{header(func(h *fsmpb.ImageHeader) { h.Settings = nil }), rest}, "no settings"},
 		{"header of another version", 1, []*fsmpb.Image{header(func(h *fsmpb.ImageHeader) { h.Version = 2 }), rest}, "version 1 has a header of version 2"},
-		{"version to come", MaxVersion + 1, []*fsmpb.Image{good, rest}, "snapshot needs protocol version 2"},
+		{"version to come", MaxVersion + 1, []*fsmpb.Image{good, rest}, fmt.Sprint("snapshot needs protocol version ", MaxVersion+1)},
 		{"version zero", 0, []*fsmpb.Image{good, rest}, "snapshot needs protocol version 0"},
 		{"a key is missing", 1, []*fsmpb.Image{good, {Changes: rest.Changes}}, "holds 0 keys and its header says 1"},
 		{"a key twice", 1, []*fsmpb.Image{header(func(h *fsmpb.ImageHeader) { h.Keys = 2 }), {Keys: rest.Keys}, rest}, "holds 1 keys and its header says 2"},

@@ -1,11 +1,8 @@
 package fsm
 
 import (
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/tidwall/btree"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
@@ -30,37 +27,13 @@ type data struct {
 	offset   int64  // wall clock minus cluster time, µs
 	settings *fsmpb.Settings
 
-	keys    *btree.BTreeG[*key]   // by namespace and key; also those that are due but not yet ended
-	due     *btree.BTreeG[*key]   // those with a deadline, by deadline
-	floors  *btree.BTreeG[*floor] // by namespace
-	emptied *btree.BTreeG[*floor] // those of namespaces without keys, by when that happened
-	bytes   uint64                // of all keys and values
-	sum     uint64                // of the hashes of all keys and floors
+	contents
+	staging  *staging        // of the restore under way; nil: none is
+	restored *fsmpb.Restored // the last restore; nil: there was none
 
 	history  history
 	records  records
 	sessions []*session // by number
-}
-
-// A key is one version of one key. It is immutable once it is in a tree:
-// frozen trees share it.
-type key struct {
-	ns, name  string
-	value     []byte
-	version   uint64
-	revision  uint64
-	created   int64
-	updated   int64
-	deadline  int64 // 0: none
-	sessionID string
-}
-
-// A floor is the highest version that a delete or an expiry took in a
-// namespace. Immutable, like key.
-type floor struct {
-	ns      string
-	version uint64
-	emptied int64 // when the namespace lost its last key; 0: it has some
 }
 
 // New returns an empty State.
@@ -76,10 +49,7 @@ func newData() data {
 	return data{
 		version:  MinVersion,
 		settings: DefaultSettings(),
-		keys:     newTree(byName),
-		due:      newTree(byDeadline),
-		floors:   newTree(func(a, b *floor) bool { return a.ns < b.ns }),
-		emptied:  newTree(byEmptied),
+		contents: newContents(),
 		records:  newRecords(),
 	}
 }
@@ -93,32 +63,6 @@ func DefaultSettings() *fsmpb.Settings {
 	}
 }
 
-// newTree returns a tree without a lock of its own: State.mu is the lock.
-func newTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
-	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
-}
-
-func byName(a, b *key) bool {
-	if c := strings.Compare(a.ns, b.ns); c != 0 {
-		return c < 0
-	}
-	return a.name < b.name
-}
-
-func byDeadline(a, b *key) bool {
-	if a.deadline != b.deadline {
-		return a.deadline < b.deadline
-	}
-	return byName(a, b)
-}
-
-func byEmptied(a, b *floor) bool {
-	if a.emptied != b.emptied {
-		return a.emptied < b.emptied
-	}
-	return a.ns < b.ns
-}
-
 // live reports whether k is present for readers.
 func (d *data) live(k *key) bool { return k.deadline == 0 || k.deadline > d.clock }
 
@@ -127,37 +71,6 @@ func (d *data) get(ns, name string) (*key, bool) {
 	k, ok := d.keys.Get(&key{ns: ns, name: name})
 	return k, ok && d.live(k)
 }
-
-// put makes k the present version of its key, in place of old (or nil).
-func (d *data) put(old, k *key) {
-	d.forget(old)
-	d.keys.Set(k)
-	if k.deadline != 0 {
-		d.due.Set(k)
-	}
-	d.bytes += k.size()
-	d.sum += k.hash()
-}
-
-// remove ends old.
-func (d *data) remove(old *key) {
-	d.forget(old)
-	d.keys.Delete(old)
-}
-
-// forget takes old (or nil) out of everything but the tree of keys.
-func (d *data) forget(old *key) {
-	if old == nil {
-		return
-	}
-	if old.deadline != 0 {
-		d.due.Delete(old)
-	}
-	d.bytes -= old.size()
-	d.sum -= old.hash()
-}
-
-func (k *key) size() uint64 { return uint64(len(k.name) + len(k.value)) }
 
 // shown turns cluster time into the instant that users see; 0 is none.
 func (d *data) shown(t int64) time.Time {

@@ -16,6 +16,7 @@ type Stats struct {
 	Keys          int    // also those that are due but not yet ended
 	KeysWithTTL   int
 	Bytes         uint64 // of keys and values
+	StagedBytes   uint64 // of those that a restore under way has brought
 	Floors        int
 	Records       int
 	Sessions      int
@@ -28,9 +29,13 @@ type Stats struct {
 func (s *State) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	var staged uint64
+	if s.staging != nil {
+		staged = s.staging.bytes
+	}
 	return Stats{
 		Point: s.where(), Version: s.version, Clock: s.clock, WallOffset: s.offset,
-		Keys: s.keys.Len(), KeysWithTTL: s.due.Len(), Bytes: s.bytes,
+		Keys: s.keys.Len(), KeysWithTTL: s.due.Len(), Bytes: s.bytes, StagedBytes: staged,
 		Floors: s.floors.Len(), Records: s.records.queue.len(), Sessions: len(s.sessions),
 		HistoryEvents: s.history.queue.len(), HistoryBytes: s.history.bytes,
 		Hash: s.hash(),
@@ -89,6 +94,14 @@ func (d *data) hash() uint64 {
 		d.settings.HistoryEvents, d.settings.HistoryBytes, uint64(d.settings.FloorRetention))
 	for _, s := range d.sessions {
 		h.numbers(s.number, s.low, uint64(len(s.answers)))
+	}
+	if st := d.staging; st != nil {
+		h.text(string(st.id))
+		h.numbers(st.next, st.sum, uint64(st.keys.Len()), uint64(st.floors.Len()))
+	}
+	if r := d.restored; r != nil {
+		h.text(string(r.Id))
+		h.numbers(r.Revision)
 	}
 	return h.Sum64()
 }

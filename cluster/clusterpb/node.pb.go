@@ -366,6 +366,7 @@ type Response struct {
 	Estimate      int64                  `protobuf:"varint,9,opt,name=estimate,proto3" json:"estimate,omitempty"` // Clock: cluster time, µs
 	Wall          int64                  `protobuf:"varint,10,opt,name=wall,proto3" json:"wall,omitempty"`        // Clock: wall clock, µs since 1970
 	ClusterId     []byte                 `protobuf:"bytes,11,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Restore       *fsmpb.RestoreAnswer   `protobuf:"bytes,12,opt,name=restore,proto3" json:"restore,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,11 +478,20 @@ func (x *Response) GetClusterId() []byte {
 	return nil
 }
 
-// Propose asks the leader to put one batch, or one session's opening, into the log.
+func (x *Response) GetRestore() *fsmpb.RestoreAnswer {
+	if x != nil {
+		return x.Restore
+	}
+	return nil
+}
+
+// Propose asks the leader to put one batch, one session's opening, or one step
+// of a restore into the log.
 type Propose struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batch         *fsmpb.Batch           `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	OpenSession   *fsmpb.OpenSession     `protobuf:"bytes,2,opt,name=open_session,json=openSession,proto3" json:"open_session,omitempty"`
+	Restore       *fsmpb.Restore         `protobuf:"bytes,3,opt,name=restore,proto3" json:"restore,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,6 +536,13 @@ func (x *Propose) GetBatch() *fsmpb.Batch {
 func (x *Propose) GetOpenSession() *fsmpb.OpenSession {
 	if x != nil {
 		return x.OpenSession
+	}
+	return nil
+}
+
+func (x *Propose) GetRestore() *fsmpb.Restore {
+	if x != nil {
+		return x.Restore
 	}
 	return nil
 }
@@ -1406,7 +1423,7 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	" \x01(\v2\x1c.stateraft.cluster.v1.RemoveR\x06remove\x12:\n" +
 	"\btransfer\x18\v \x01(\v2\x1e.stateraft.cluster.v1.TransferR\btransfer\x12A\n" +
 	"\vleader_gone\x18\f \x01(\v2 .stateraft.cluster.v1.LeaderGoneR\n" +
-	"leaderGone\"\xeb\x03\n" +
+	"leaderGone\"\xa6\x04\n" +
 	"\bResponse\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.stateraft.cluster.v1.Response.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
@@ -1420,7 +1437,8 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"\x04wall\x18\n" +
 	" \x01(\x03R\x04wall\x12\x1d\n" +
 	"\n" +
-	"cluster_id\x18\v \x01(\fR\tclusterId\"t\n" +
+	"cluster_id\x18\v \x01(\fR\tclusterId\x129\n" +
+	"\arestore\x18\f \x01(\v2\x1f.stateraft.fsm.v1.RestoreAnswerR\arestore\"t\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\f\n" +
 	"\bINTERNAL\x10\x01\x12\x0e\n" +
@@ -1431,10 +1449,11 @@ const file_cluster_clusterpb_node_proto_rawDesc = "" +
 	"OVERLOADED\x10\x04\x12\v\n" +
 	"\aREFUSED\x10\x05\x12\r\n" +
 	"\tNOT_FOUND\x10\x06\x12\r\n" +
-	"\tDISK_FULL\x10\a\"z\n" +
+	"\tDISK_FULL\x10\a\"\xaf\x01\n" +
 	"\aPropose\x12-\n" +
 	"\x05batch\x18\x01 \x01(\v2\x17.stateraft.fsm.v1.BatchR\x05batch\x12@\n" +
-	"\fopen_session\x18\x02 \x01(\v2\x1d.stateraft.fsm.v1.OpenSessionR\vopenSession\"8\n" +
+	"\fopen_session\x18\x02 \x01(\v2\x1d.stateraft.fsm.v1.OpenSessionR\vopenSession\x123\n" +
+	"\arestore\x18\x03 \x01(\v2\x19.stateraft.fsm.v1.RestoreR\arestore\"8\n" +
 	"\tReadIndex\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"\x06\n" +
@@ -1525,28 +1544,30 @@ func file_cluster_clusterpb_node_proto_rawDescGZIP() []byte {
 var file_cluster_clusterpb_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_cluster_clusterpb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_cluster_clusterpb_node_proto_goTypes = []any{
-	(Response_Code)(0),        // 0: stateraft.cluster.v1.Response.Code
-	(*Hello)(nil),             // 1: stateraft.cluster.v1.Hello
-	(*Frame)(nil),             // 2: stateraft.cluster.v1.Frame
-	(*Request)(nil),           // 3: stateraft.cluster.v1.Request
-	(*Response)(nil),          // 4: stateraft.cluster.v1.Response
-	(*Propose)(nil),           // 5: stateraft.cluster.v1.Propose
-	(*ReadIndex)(nil),         // 6: stateraft.cluster.v1.ReadIndex
-	(*Term)(nil),              // 7: stateraft.cluster.v1.Term
-	(*Status)(nil),            // 8: stateraft.cluster.v1.Status
-	(*NodeStatus)(nil),        // 9: stateraft.cluster.v1.NodeStatus
-	(*Join)(nil),              // 10: stateraft.cluster.v1.Join
-	(*Promise)(nil),           // 11: stateraft.cluster.v1.Promise
-	(*Founder)(nil),           // 12: stateraft.cluster.v1.Founder
-	(*Clock)(nil),             // 13: stateraft.cluster.v1.Clock
-	(*PrepareVersion)(nil),    // 14: stateraft.cluster.v1.PrepareVersion
-	(*Remove)(nil),            // 15: stateraft.cluster.v1.Remove
-	(*Transfer)(nil),          // 16: stateraft.cluster.v1.Transfer
-	(*LeaderGone)(nil),        // 17: stateraft.cluster.v1.LeaderGone
-	(*GossipMeta)(nil),        // 18: stateraft.cluster.v1.GossipMeta
-	(*fsmpb.BatchAnswer)(nil), // 19: stateraft.fsm.v1.BatchAnswer
-	(*fsmpb.Batch)(nil),       // 20: stateraft.fsm.v1.Batch
-	(*fsmpb.OpenSession)(nil), // 21: stateraft.fsm.v1.OpenSession
+	(Response_Code)(0),          // 0: stateraft.cluster.v1.Response.Code
+	(*Hello)(nil),               // 1: stateraft.cluster.v1.Hello
+	(*Frame)(nil),               // 2: stateraft.cluster.v1.Frame
+	(*Request)(nil),             // 3: stateraft.cluster.v1.Request
+	(*Response)(nil),            // 4: stateraft.cluster.v1.Response
+	(*Propose)(nil),             // 5: stateraft.cluster.v1.Propose
+	(*ReadIndex)(nil),           // 6: stateraft.cluster.v1.ReadIndex
+	(*Term)(nil),                // 7: stateraft.cluster.v1.Term
+	(*Status)(nil),              // 8: stateraft.cluster.v1.Status
+	(*NodeStatus)(nil),          // 9: stateraft.cluster.v1.NodeStatus
+	(*Join)(nil),                // 10: stateraft.cluster.v1.Join
+	(*Promise)(nil),             // 11: stateraft.cluster.v1.Promise
+	(*Founder)(nil),             // 12: stateraft.cluster.v1.Founder
+	(*Clock)(nil),               // 13: stateraft.cluster.v1.Clock
+	(*PrepareVersion)(nil),      // 14: stateraft.cluster.v1.PrepareVersion
+	(*Remove)(nil),              // 15: stateraft.cluster.v1.Remove
+	(*Transfer)(nil),            // 16: stateraft.cluster.v1.Transfer
+	(*LeaderGone)(nil),          // 17: stateraft.cluster.v1.LeaderGone
+	(*GossipMeta)(nil),          // 18: stateraft.cluster.v1.GossipMeta
+	(*fsmpb.BatchAnswer)(nil),   // 19: stateraft.fsm.v1.BatchAnswer
+	(*fsmpb.RestoreAnswer)(nil), // 20: stateraft.fsm.v1.RestoreAnswer
+	(*fsmpb.Batch)(nil),         // 21: stateraft.fsm.v1.Batch
+	(*fsmpb.OpenSession)(nil),   // 22: stateraft.fsm.v1.OpenSession
+	(*fsmpb.Restore)(nil),       // 23: stateraft.fsm.v1.Restore
 }
 var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	3,  // 0: stateraft.cluster.v1.Frame.request:type_name -> stateraft.cluster.v1.Request
@@ -1565,14 +1586,16 @@ var file_cluster_clusterpb_node_proto_depIdxs = []int32{
 	0,  // 13: stateraft.cluster.v1.Response.code:type_name -> stateraft.cluster.v1.Response.Code
 	19, // 14: stateraft.cluster.v1.Response.answer:type_name -> stateraft.fsm.v1.BatchAnswer
 	9,  // 15: stateraft.cluster.v1.Response.status:type_name -> stateraft.cluster.v1.NodeStatus
-	20, // 16: stateraft.cluster.v1.Propose.batch:type_name -> stateraft.fsm.v1.Batch
-	21, // 17: stateraft.cluster.v1.Propose.open_session:type_name -> stateraft.fsm.v1.OpenSession
-	12, // 18: stateraft.cluster.v1.Promise.founders:type_name -> stateraft.cluster.v1.Founder
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	20, // 16: stateraft.cluster.v1.Response.restore:type_name -> stateraft.fsm.v1.RestoreAnswer
+	21, // 17: stateraft.cluster.v1.Propose.batch:type_name -> stateraft.fsm.v1.Batch
+	22, // 18: stateraft.cluster.v1.Propose.open_session:type_name -> stateraft.fsm.v1.OpenSession
+	23, // 19: stateraft.cluster.v1.Propose.restore:type_name -> stateraft.fsm.v1.Restore
+	12, // 20: stateraft.cluster.v1.Promise.founders:type_name -> stateraft.cluster.v1.Founder
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_node_proto_init() }

@@ -26,6 +26,110 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Restore_Step int32
+
+const (
+	Restore_STEP_UNSPECIFIED Restore_Step = 0
+	Restore_BEGIN            Restore_Step = 1 // drops what another restore has added
+	Restore_ADD              Restore_Step = 2
+	Restore_COMMIT           Restore_Step = 3
+	Restore_DROP             Restore_Step = 4 // gives the restore up
+)
+
+// Enum value maps for Restore_Step.
+var (
+	Restore_Step_name = map[int32]string{
+		0: "STEP_UNSPECIFIED",
+		1: "BEGIN",
+		2: "ADD",
+		3: "COMMIT",
+		4: "DROP",
+	}
+	Restore_Step_value = map[string]int32{
+		"STEP_UNSPECIFIED": 0,
+		"BEGIN":            1,
+		"ADD":              2,
+		"COMMIT":           3,
+		"DROP":             4,
+	}
+)
+
+func (x Restore_Step) Enum() *Restore_Step {
+	p := new(Restore_Step)
+	*p = x
+	return p
+}
+
+func (x Restore_Step) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Restore_Step) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_fsm_proto_enumTypes[0].Descriptor()
+}
+
+func (Restore_Step) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[0]
+}
+
+func (x Restore_Step) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Restore_Step.Descriptor instead.
+func (Restore_Step) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6, 0}
+}
+
+type RestoreAnswer_Refusal int32
+
+const (
+	RestoreAnswer_NONE        RestoreAnswer_Refusal = 0
+	RestoreAnswer_NOT_EMPTY   RestoreAnswer_Refusal = 1 // there are keys, and no force
+	RestoreAnswer_OUT_OF_TURN RestoreAnswer_Refusal = 2 // the restore is not under way, or a step before is missing
+)
+
+// Enum value maps for RestoreAnswer_Refusal.
+var (
+	RestoreAnswer_Refusal_name = map[int32]string{
+		0: "NONE",
+		1: "NOT_EMPTY",
+		2: "OUT_OF_TURN",
+	}
+	RestoreAnswer_Refusal_value = map[string]int32{
+		"NONE":        0,
+		"NOT_EMPTY":   1,
+		"OUT_OF_TURN": 2,
+	}
+)
+
+func (x RestoreAnswer_Refusal) Enum() *RestoreAnswer_Refusal {
+	p := new(RestoreAnswer_Refusal)
+	*p = x
+	return p
+}
+
+func (x RestoreAnswer_Refusal) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RestoreAnswer_Refusal) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_fsm_proto_enumTypes[1].Descriptor()
+}
+
+func (RestoreAnswer_Refusal) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[1]
+}
+
+func (x RestoreAnswer_Refusal) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RestoreAnswer_Refusal.Descriptor instead.
+func (RestoreAnswer_Refusal) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7, 0}
+}
+
 type Op_Kind int32
 
 const (
@@ -62,11 +166,11 @@ func (x Op_Kind) String() string {
 }
 
 func (Op_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsm_fsmpb_fsm_proto_enumTypes[0].Descriptor()
+	return file_fsm_fsmpb_fsm_proto_enumTypes[2].Descriptor()
 }
 
 func (Op_Kind) Type() protoreflect.EnumType {
-	return &file_fsm_fsmpb_fsm_proto_enumTypes[0]
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[2]
 }
 
 func (x Op_Kind) Number() protoreflect.EnumNumber {
@@ -75,7 +179,7 @@ func (x Op_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Op_Kind.Descriptor instead.
 func (Op_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8, 0}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type Op_Condition int32
@@ -111,11 +215,11 @@ func (x Op_Condition) String() string {
 }
 
 func (Op_Condition) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsm_fsmpb_fsm_proto_enumTypes[1].Descriptor()
+	return file_fsm_fsmpb_fsm_proto_enumTypes[3].Descriptor()
 }
 
 func (Op_Condition) Type() protoreflect.EnumType {
-	return &file_fsm_fsmpb_fsm_proto_enumTypes[1]
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[3]
 }
 
 func (x Op_Condition) Number() protoreflect.EnumNumber {
@@ -124,7 +228,7 @@ func (x Op_Condition) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Op_Condition.Descriptor instead.
 func (Op_Condition) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8, 1}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10, 1}
 }
 
 type BatchAnswer_Refusal int32
@@ -163,11 +267,11 @@ func (x BatchAnswer_Refusal) String() string {
 }
 
 func (BatchAnswer_Refusal) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsm_fsmpb_fsm_proto_enumTypes[2].Descriptor()
+	return file_fsm_fsmpb_fsm_proto_enumTypes[4].Descriptor()
 }
 
 func (BatchAnswer_Refusal) Type() protoreflect.EnumType {
-	return &file_fsm_fsmpb_fsm_proto_enumTypes[2]
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[4]
 }
 
 func (x BatchAnswer_Refusal) Number() protoreflect.EnumNumber {
@@ -176,7 +280,7 @@ func (x BatchAnswer_Refusal) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BatchAnswer_Refusal.Descriptor instead.
 func (BatchAnswer_Refusal) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9, 0}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type Answer_Code int32
@@ -215,11 +319,11 @@ func (x Answer_Code) String() string {
 }
 
 func (Answer_Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsm_fsmpb_fsm_proto_enumTypes[3].Descriptor()
+	return file_fsm_fsmpb_fsm_proto_enumTypes[5].Descriptor()
 }
 
 func (Answer_Code) Type() protoreflect.EnumType {
-	return &file_fsm_fsmpb_fsm_proto_enumTypes[3]
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[5]
 }
 
 func (x Answer_Code) Number() protoreflect.EnumNumber {
@@ -228,7 +332,7 @@ func (x Answer_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Answer_Code.Descriptor instead.
 func (Answer_Code) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10, 0}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type Change_Type int32
@@ -267,11 +371,11 @@ func (x Change_Type) String() string {
 }
 
 func (Change_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_fsm_fsmpb_fsm_proto_enumTypes[4].Descriptor()
+	return file_fsm_fsmpb_fsm_proto_enumTypes[6].Descriptor()
 }
 
 func (Change_Type) Type() protoreflect.EnumType {
-	return &file_fsm_fsmpb_fsm_proto_enumTypes[4]
+	return &file_fsm_fsmpb_fsm_proto_enumTypes[6]
 }
 
 func (x Change_Type) Number() protoreflect.EnumNumber {
@@ -280,7 +384,7 @@ func (x Change_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Change_Type.Descriptor instead.
 func (Change_Type) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{12, 0}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14, 0}
 }
 
 // Entry is one Raft log entry, after its protocol version. An entry without a
@@ -292,6 +396,7 @@ type Entry struct {
 	LeaderStart   *LeaderStart           `protobuf:"bytes,3,opt,name=leader_start,json=leaderStart,proto3" json:"leader_start,omitempty"`
 	OpenSession   *OpenSession           `protobuf:"bytes,4,opt,name=open_session,json=openSession,proto3" json:"open_session,omitempty"`
 	RaiseVersion  *RaiseVersion          `protobuf:"bytes,5,opt,name=raise_version,json=raiseVersion,proto3" json:"raise_version,omitempty"`
+	Restore       *Restore               `protobuf:"bytes,6,opt,name=restore,proto3" json:"restore,omitempty"` // protocol version 2
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +462,13 @@ func (x *Entry) GetOpenSession() *OpenSession {
 func (x *Entry) GetRaiseVersion() *RaiseVersion {
 	if x != nil {
 		return x.RaiseVersion
+	}
+	return nil
+}
+
+func (x *Entry) GetRestore() *Restore {
+	if x != nil {
+		return x.Restore
 	}
 	return nil
 }
@@ -668,6 +780,162 @@ func (x *RaiseVersion) GetVersion() uint32 {
 	return 0
 }
 
+// Restore is one step of replacing the state's keys by those of a backup. What
+// is added waits, invisible, until COMMIT puts it in place. A step is taken
+// once: a copy of one that was taken changes nothing.
+type Restore struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          Restore_Step           `protobuf:"varint,1,opt,name=step,proto3,enum=stateraft.fsm.v1.Restore_Step" json:"step,omitempty"`
+	Id            []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`              // 16 bytes, random
+	Sequence      uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"` // of the step: 0 begins, each further one is one more
+	Force         bool                   `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`       // BEGIN, COMMIT: also if there are keys
+	Keep          string                 `protobuf:"bytes,5,opt,name=keep,proto3" json:"keep,omitempty"`          // BEGIN, COMMIT: the namespace whose keys stay as they are
+	Keys          []*ImageKey            `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`          // ADD; times are instants, as in a backup
+	Floors        []*ImageFloor          `protobuf:"bytes,7,rep,name=floors,proto3" json:"floors,omitempty"`      // ADD, after the last key; likewise
+	Revision      uint64                 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"` // COMMIT: of the backup
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restore) Reset() {
+	*x = Restore{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restore) ProtoMessage() {}
+
+func (x *Restore) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restore.ProtoReflect.Descriptor instead.
+func (*Restore) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Restore) GetStep() Restore_Step {
+	if x != nil {
+		return x.Step
+	}
+	return Restore_STEP_UNSPECIFIED
+}
+
+func (x *Restore) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Restore) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Restore) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *Restore) GetKeep() string {
+	if x != nil {
+		return x.Keep
+	}
+	return ""
+}
+
+func (x *Restore) GetKeys() []*ImageKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Restore) GetFloors() []*ImageFloor {
+	if x != nil {
+		return x.Floors
+	}
+	return nil
+}
+
+func (x *Restore) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// RestoreAnswer is the state machine's word on one step.
+type RestoreAnswer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       RestoreAnswer_Refusal  `protobuf:"varint,1,opt,name=refusal,proto3,enum=stateraft.fsm.v1.RestoreAnswer_Refusal" json:"refusal,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the state after the step
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreAnswer) Reset() {
+	*x = RestoreAnswer{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreAnswer) ProtoMessage() {}
+
+func (x *RestoreAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreAnswer.ProtoReflect.Descriptor instead.
+func (*RestoreAnswer) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RestoreAnswer) GetRefusal() RestoreAnswer_Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return RestoreAnswer_NONE
+}
+
+func (x *RestoreAnswer) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // Batch is what a node's session sends at once. It never changes once sent, so
 // any copy of it may be proposed by any leader.
 type Batch struct {
@@ -682,7 +950,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +962,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +975,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{6}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Batch) GetSession() uint64 {
@@ -752,7 +1020,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +1032,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +1045,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{7}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Command) GetNamespace() string {
@@ -830,7 +1098,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1110,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1123,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Op) GetKind() Op_Kind {
@@ -918,7 +1186,7 @@ type BatchAnswer struct {
 
 func (x *BatchAnswer) Reset() {
 	*x = BatchAnswer{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1198,7 @@ func (x *BatchAnswer) String() string {
 func (*BatchAnswer) ProtoMessage() {}
 
 func (x *BatchAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1211,7 @@ func (x *BatchAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchAnswer.ProtoReflect.Descriptor instead.
 func (*BatchAnswer) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BatchAnswer) GetRefusal() BatchAnswer_Refusal {
@@ -976,7 +1244,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1256,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1269,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Answer) GetCode() Answer_Code {
@@ -1056,7 +1324,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1336,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1349,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{11}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Result) GetVersion() uint64 {
@@ -1117,7 +1385,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1397,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1410,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{12}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Change) GetType() Change_Type {
@@ -1215,8 +1483,10 @@ func (x *Change) GetTime() int64 {
 	return 0
 }
 
-// Image is a fragment of a snapshot: fragments in order, concatenated field by
-// field, are the whole state. The first one carries the header.
+// Image is a fragment of a snapshot or of a backup: fragments in order,
+// concatenated field by field, are the whole. The first one carries the header
+// of what it is. A backup has keys and floors alone, and all times in it are
+// instants, µs since 1970, as clusters do not share their time.
 type Image struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Header        *ImageHeader           `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
@@ -1225,13 +1495,16 @@ type Image struct {
 	Sessions      []*ImageSession        `protobuf:"bytes,4,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	Records       []*ImageRecord         `protobuf:"bytes,5,rep,name=records,proto3" json:"records,omitempty"`
 	Changes       []*Change              `protobuf:"bytes,6,rep,name=changes,proto3" json:"changes,omitempty"`
+	StagedKeys    []*ImageKey            `protobuf:"bytes,7,rep,name=staged_keys,json=stagedKeys,proto3" json:"staged_keys,omitempty"` // of the restore under way
+	StagedFloors  []*ImageFloor          `protobuf:"bytes,8,rep,name=staged_floors,json=stagedFloors,proto3" json:"staged_floors,omitempty"`
+	Backup        *BackupHeader          `protobuf:"bytes,9,opt,name=backup,proto3" json:"backup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1516,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1529,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{13}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Image) GetHeader() *ImageHeader {
@@ -1301,6 +1574,105 @@ func (x *Image) GetChanges() []*Change {
 	return nil
 }
 
+func (x *Image) GetStagedKeys() []*ImageKey {
+	if x != nil {
+		return x.StagedKeys
+	}
+	return nil
+}
+
+func (x *Image) GetStagedFloors() []*ImageFloor {
+	if x != nil {
+		return x.StagedFloors
+	}
+	return nil
+}
+
+func (x *Image) GetBackup() *BackupHeader {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+// BackupHeader says what a backup is of. Which version of this format it has
+// is for the container to say.
+type BackupHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Created       int64                  `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"` // instant, µs since 1970
+	Keys          uint64                 `protobuf:"varint,4,opt,name=keys,proto3" json:"keys,omitempty"`
+	Floors        uint64                 `protobuf:"varint,5,opt,name=floors,proto3" json:"floors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupHeader) Reset() {
+	*x = BackupHeader{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupHeader) ProtoMessage() {}
+
+func (x *BackupHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupHeader.ProtoReflect.Descriptor instead.
+func (*BackupHeader) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BackupHeader) GetClusterId() string {
+	if x != nil {
+		return x.ClusterId
+	}
+	return ""
+}
+
+func (x *BackupHeader) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *BackupHeader) GetFloors() uint64 {
+	if x != nil {
+		return x.Floors
+	}
+	return 0
+}
+
 type ImageHeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // the cluster's protocol version
@@ -1311,13 +1683,15 @@ type ImageHeader struct {
 	Settings      *Settings              `protobuf:"bytes,6,opt,name=settings,proto3" json:"settings,omitempty"`
 	HistoryBase   uint64                 `protobuf:"varint,7,opt,name=history_base,json=historyBase,proto3" json:"history_base,omitempty"` // the history holds the revisions after this one
 	Keys          uint64                 `protobuf:"varint,8,opt,name=keys,proto3" json:"keys,omitempty"`
+	Restored      *Restored              `protobuf:"bytes,9,opt,name=restored,proto3" json:"restored,omitempty"` // the last restore; none: there was none
+	Staging       *Staging               `protobuf:"bytes,10,opt,name=staging,proto3" json:"staging,omitempty"`  // the restore under way
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImageHeader) Reset() {
 	*x = ImageHeader{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1703,7 @@ func (x *ImageHeader) String() string {
 func (*ImageHeader) ProtoMessage() {}
 
 func (x *ImageHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1716,7 @@ func (x *ImageHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageHeader.ProtoReflect.Descriptor instead.
 func (*ImageHeader) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ImageHeader) GetVersion() uint32 {
@@ -1401,6 +1775,134 @@ func (x *ImageHeader) GetKeys() uint64 {
 	return 0
 }
 
+func (x *ImageHeader) GetRestored() *Restored {
+	if x != nil {
+		return x.Restored
+	}
+	return nil
+}
+
+func (x *ImageHeader) GetStaging() *Staging {
+	if x != nil {
+		return x.Staging
+	}
+	return nil
+}
+
+// Restored tells of a restore that was carried out.
+type Restored struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // that the state had then; those before are of another state
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restored) Reset() {
+	*x = Restored{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restored) ProtoMessage() {}
+
+func (x *Restored) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restored.ProtoReflect.Descriptor instead.
+func (*Restored) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Restored) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Restored) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// Staging tells of a restore under way.
+type Staging struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Next          uint64                 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"` // sequence of the step that comes next
+	Keys          uint64                 `protobuf:"varint,3,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Staging) Reset() {
+	*x = Staging{}
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Staging) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Staging) ProtoMessage() {}
+
+func (x *Staging) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Staging.ProtoReflect.Descriptor instead.
+func (*Staging) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Staging) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Staging) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Staging) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
 type ImageKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // empty: that of the key before
@@ -1418,7 +1920,7 @@ type ImageKey struct {
 
 func (x *ImageKey) Reset() {
 	*x = ImageKey{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1932,7 @@ func (x *ImageKey) String() string {
 func (*ImageKey) ProtoMessage() {}
 
 func (x *ImageKey) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1945,7 @@ func (x *ImageKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageKey.ProtoReflect.Descriptor instead.
 func (*ImageKey) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ImageKey) GetNamespace() string {
@@ -1520,7 +2022,7 @@ type ImageFloor struct {
 
 func (x *ImageFloor) Reset() {
 	*x = ImageFloor{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +2034,7 @@ func (x *ImageFloor) String() string {
 func (*ImageFloor) ProtoMessage() {}
 
 func (x *ImageFloor) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +2047,7 @@ func (x *ImageFloor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageFloor.ProtoReflect.Descriptor instead.
 func (*ImageFloor) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ImageFloor) GetNamespace() string {
@@ -1582,7 +2084,7 @@ type ImageSession struct {
 
 func (x *ImageSession) Reset() {
 	*x = ImageSession{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +2096,7 @@ func (x *ImageSession) String() string {
 func (*ImageSession) ProtoMessage() {}
 
 func (x *ImageSession) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +2109,7 @@ func (x *ImageSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageSession.ProtoReflect.Descriptor instead.
 func (*ImageSession) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ImageSession) GetNumber() uint64 {
@@ -1655,7 +2157,7 @@ type ImageAnswer struct {
 
 func (x *ImageAnswer) Reset() {
 	*x = ImageAnswer{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +2169,7 @@ func (x *ImageAnswer) String() string {
 func (*ImageAnswer) ProtoMessage() {}
 
 func (x *ImageAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +2182,7 @@ func (x *ImageAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageAnswer.ProtoReflect.Descriptor instead.
 func (*ImageAnswer) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ImageAnswer) GetSequence() uint64 {
@@ -1709,7 +2211,7 @@ type ImageRecord struct {
 
 func (x *ImageRecord) Reset() {
 	*x = ImageRecord{}
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2223,7 @@ func (x *ImageRecord) String() string {
 func (*ImageRecord) ProtoMessage() {}
 
 func (x *ImageRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2236,7 @@ func (x *ImageRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageRecord.ProtoReflect.Descriptor instead.
 func (*ImageRecord) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ImageRecord) GetKey() []byte {
@@ -1769,13 +2271,14 @@ var File_fsm_fsmpb_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/fsm.proto\x12\x10stateraft.fsm.v1\"\x99\x02\n" +
+	"\x13fsm/fsmpb/fsm.proto\x12\x10stateraft.fsm.v1\"\xce\x02\n" +
 	"\x05Entry\x12\x14\n" +
 	"\x05stamp\x18\x01 \x01(\x03R\x05stamp\x121\n" +
 	"\abatches\x18\x02 \x03(\v2\x17.stateraft.fsm.v1.BatchR\abatches\x12@\n" +
 	"\fleader_start\x18\x03 \x01(\v2\x1d.stateraft.fsm.v1.LeaderStartR\vleaderStart\x12@\n" +
 	"\fopen_session\x18\x04 \x01(\v2\x1d.stateraft.fsm.v1.OpenSessionR\vopenSession\x12C\n" +
-	"\rraise_version\x18\x05 \x01(\v2\x1e.stateraft.fsm.v1.RaiseVersionR\fraiseVersion\"f\n" +
+	"\rraise_version\x18\x05 \x01(\v2\x1e.stateraft.fsm.v1.RaiseVersionR\fraiseVersion\x123\n" +
+	"\arestore\x18\x06 \x01(\v2\x19.stateraft.fsm.v1.RestoreR\arestore\"f\n" +
 	"\vLeaderStart\x12\x1f\n" +
 	"\vwall_offset\x18\x01 \x01(\x12R\n" +
 	"wallOffset\x126\n" +
@@ -1798,7 +2301,30 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"maxVersion\x12\x16\n" +
 	"\x06binary\x18\a \x01(\tR\x06binary\"(\n" +
 	"\fRaiseVersion\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"\x86\x01\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\xdd\x02\n" +
+	"\aRestore\x122\n" +
+	"\x04step\x18\x01 \x01(\x0e2\x1e.stateraft.fsm.v1.Restore.StepR\x04step\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\x12\x12\n" +
+	"\x04keep\x18\x05 \x01(\tR\x04keep\x12.\n" +
+	"\x04keys\x18\x06 \x03(\v2\x1a.stateraft.fsm.v1.ImageKeyR\x04keys\x124\n" +
+	"\x06floors\x18\a \x03(\v2\x1c.stateraft.fsm.v1.ImageFloorR\x06floors\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\"F\n" +
+	"\x04Step\x12\x14\n" +
+	"\x10STEP_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05BEGIN\x10\x01\x12\a\n" +
+	"\x03ADD\x10\x02\x12\n" +
+	"\n" +
+	"\x06COMMIT\x10\x03\x12\b\n" +
+	"\x04DROP\x10\x04\"\xa3\x01\n" +
+	"\rRestoreAnswer\x12A\n" +
+	"\arefusal\x18\x01 \x01(\x0e2'.stateraft.fsm.v1.RestoreAnswer.RefusalR\arefusal\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"3\n" +
+	"\aRefusal\x12\b\n" +
+	"\x04NONE\x10\x00\x12\r\n" +
+	"\tNOT_EMPTY\x10\x01\x12\x0f\n" +
+	"\vOUT_OF_TURN\x10\x02\"\x86\x01\n" +
 	"\x05Batch\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x10\n" +
@@ -1873,14 +2399,25 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"\n" +
 	"\x06DELETE\x10\x02\x12\n" +
 	"\n" +
-	"\x06EXPIRE\x10\x03\"\xcd\x02\n" +
+	"\x06EXPIRE\x10\x03\"\x85\x04\n" +
 	"\x05Image\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1d.stateraft.fsm.v1.ImageHeaderR\x06header\x12.\n" +
 	"\x04keys\x18\x02 \x03(\v2\x1a.stateraft.fsm.v1.ImageKeyR\x04keys\x124\n" +
 	"\x06floors\x18\x03 \x03(\v2\x1c.stateraft.fsm.v1.ImageFloorR\x06floors\x12:\n" +
 	"\bsessions\x18\x04 \x03(\v2\x1e.stateraft.fsm.v1.ImageSessionR\bsessions\x127\n" +
 	"\arecords\x18\x05 \x03(\v2\x1d.stateraft.fsm.v1.ImageRecordR\arecords\x122\n" +
-	"\achanges\x18\x06 \x03(\v2\x18.stateraft.fsm.v1.ChangeR\achanges\"\xff\x01\n" +
+	"\achanges\x18\x06 \x03(\v2\x18.stateraft.fsm.v1.ChangeR\achanges\x12;\n" +
+	"\vstaged_keys\x18\a \x03(\v2\x1a.stateraft.fsm.v1.ImageKeyR\n" +
+	"stagedKeys\x12A\n" +
+	"\rstaged_floors\x18\b \x03(\v2\x1c.stateraft.fsm.v1.ImageFloorR\fstagedFloors\x126\n" +
+	"\x06backup\x18\t \x01(\v2\x1e.stateraft.fsm.v1.BackupHeaderR\x06backup\"\x8f\x01\n" +
+	"\fBackupHeader\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x18\n" +
+	"\acreated\x18\x03 \x01(\x03R\acreated\x12\x12\n" +
+	"\x04keys\x18\x04 \x01(\x04R\x04keys\x12\x16\n" +
+	"\x06floors\x18\x05 \x01(\x04R\x06floors\"\xec\x02\n" +
 	"\vImageHeader\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x1a\n" +
@@ -1890,7 +2427,17 @@ const file_fsm_fsmpb_fsm_proto_rawDesc = "" +
 	"wallOffset\x126\n" +
 	"\bsettings\x18\x06 \x01(\v2\x1a.stateraft.fsm.v1.SettingsR\bsettings\x12!\n" +
 	"\fhistory_base\x18\a \x01(\x04R\vhistoryBase\x12\x12\n" +
-	"\x04keys\x18\b \x01(\x04R\x04keys\"\xf5\x01\n" +
+	"\x04keys\x18\b \x01(\x04R\x04keys\x126\n" +
+	"\brestored\x18\t \x01(\v2\x1a.stateraft.fsm.v1.RestoredR\brestored\x123\n" +
+	"\astaging\x18\n" +
+	" \x01(\v2\x19.stateraft.fsm.v1.StagingR\astaging\"6\n" +
+	"\bRestored\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"A\n" +
+	"\aStaging\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\x12\x12\n" +
+	"\x04keys\x18\x03 \x01(\x04R\x04keys\"\xf5\x01\n" +
 	"\bImageKey\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
@@ -1934,66 +2481,83 @@ func file_fsm_fsmpb_fsm_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_fsm_proto_rawDescData
 }
 
-var file_fsm_fsmpb_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_fsm_fsmpb_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_fsm_fsmpb_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_fsm_fsmpb_fsm_proto_goTypes = []any{
-	(Op_Kind)(0),             // 0: stateraft.fsm.v1.Op.Kind
-	(Op_Condition)(0),        // 1: stateraft.fsm.v1.Op.Condition
-	(BatchAnswer_Refusal)(0), // 2: stateraft.fsm.v1.BatchAnswer.Refusal
-	(Answer_Code)(0),         // 3: stateraft.fsm.v1.Answer.Code
-	(Change_Type)(0),         // 4: stateraft.fsm.v1.Change.Type
-	(*Entry)(nil),            // 5: stateraft.fsm.v1.Entry
-	(*LeaderStart)(nil),      // 6: stateraft.fsm.v1.LeaderStart
-	(*Settings)(nil),         // 7: stateraft.fsm.v1.Settings
-	(*OpenSession)(nil),      // 8: stateraft.fsm.v1.OpenSession
-	(*Node)(nil),             // 9: stateraft.fsm.v1.Node
-	(*RaiseVersion)(nil),     // 10: stateraft.fsm.v1.RaiseVersion
-	(*Batch)(nil),            // 11: stateraft.fsm.v1.Batch
-	(*Command)(nil),          // 12: stateraft.fsm.v1.Command
-	(*Op)(nil),               // 13: stateraft.fsm.v1.Op
-	(*BatchAnswer)(nil),      // 14: stateraft.fsm.v1.BatchAnswer
-	(*Answer)(nil),           // 15: stateraft.fsm.v1.Answer
-	(*Result)(nil),           // 16: stateraft.fsm.v1.Result
-	(*Change)(nil),           // 17: stateraft.fsm.v1.Change
-	(*Image)(nil),            // 18: stateraft.fsm.v1.Image
-	(*ImageHeader)(nil),      // 19: stateraft.fsm.v1.ImageHeader
-	(*ImageKey)(nil),         // 20: stateraft.fsm.v1.ImageKey
-	(*ImageFloor)(nil),       // 21: stateraft.fsm.v1.ImageFloor
-	(*ImageSession)(nil),     // 22: stateraft.fsm.v1.ImageSession
-	(*ImageAnswer)(nil),      // 23: stateraft.fsm.v1.ImageAnswer
-	(*ImageRecord)(nil),      // 24: stateraft.fsm.v1.ImageRecord
+	(Restore_Step)(0),          // 0: stateraft.fsm.v1.Restore.Step
+	(RestoreAnswer_Refusal)(0), // 1: stateraft.fsm.v1.RestoreAnswer.Refusal
+	(Op_Kind)(0),               // 2: stateraft.fsm.v1.Op.Kind
+	(Op_Condition)(0),          // 3: stateraft.fsm.v1.Op.Condition
+	(BatchAnswer_Refusal)(0),   // 4: stateraft.fsm.v1.BatchAnswer.Refusal
+	(Answer_Code)(0),           // 5: stateraft.fsm.v1.Answer.Code
+	(Change_Type)(0),           // 6: stateraft.fsm.v1.Change.Type
+	(*Entry)(nil),              // 7: stateraft.fsm.v1.Entry
+	(*LeaderStart)(nil),        // 8: stateraft.fsm.v1.LeaderStart
+	(*Settings)(nil),           // 9: stateraft.fsm.v1.Settings
+	(*OpenSession)(nil),        // 10: stateraft.fsm.v1.OpenSession
+	(*Node)(nil),               // 11: stateraft.fsm.v1.Node
+	(*RaiseVersion)(nil),       // 12: stateraft.fsm.v1.RaiseVersion
+	(*Restore)(nil),            // 13: stateraft.fsm.v1.Restore
+	(*RestoreAnswer)(nil),      // 14: stateraft.fsm.v1.RestoreAnswer
+	(*Batch)(nil),              // 15: stateraft.fsm.v1.Batch
+	(*Command)(nil),            // 16: stateraft.fsm.v1.Command
+	(*Op)(nil),                 // 17: stateraft.fsm.v1.Op
+	(*BatchAnswer)(nil),        // 18: stateraft.fsm.v1.BatchAnswer
+	(*Answer)(nil),             // 19: stateraft.fsm.v1.Answer
+	(*Result)(nil),             // 20: stateraft.fsm.v1.Result
+	(*Change)(nil),             // 21: stateraft.fsm.v1.Change
+	(*Image)(nil),              // 22: stateraft.fsm.v1.Image
+	(*BackupHeader)(nil),       // 23: stateraft.fsm.v1.BackupHeader
+	(*ImageHeader)(nil),        // 24: stateraft.fsm.v1.ImageHeader
+	(*Restored)(nil),           // 25: stateraft.fsm.v1.Restored
+	(*Staging)(nil),            // 26: stateraft.fsm.v1.Staging
+	(*ImageKey)(nil),           // 27: stateraft.fsm.v1.ImageKey
+	(*ImageFloor)(nil),         // 28: stateraft.fsm.v1.ImageFloor
+	(*ImageSession)(nil),       // 29: stateraft.fsm.v1.ImageSession
+	(*ImageAnswer)(nil),        // 30: stateraft.fsm.v1.ImageAnswer
+	(*ImageRecord)(nil),        // 31: stateraft.fsm.v1.ImageRecord
 }
 var file_fsm_fsmpb_fsm_proto_depIdxs = []int32{
-	11, // 0: stateraft.fsm.v1.Entry.batches:type_name -> stateraft.fsm.v1.Batch
-	6,  // 1: stateraft.fsm.v1.Entry.leader_start:type_name -> stateraft.fsm.v1.LeaderStart
-	8,  // 2: stateraft.fsm.v1.Entry.open_session:type_name -> stateraft.fsm.v1.OpenSession
-	10, // 3: stateraft.fsm.v1.Entry.raise_version:type_name -> stateraft.fsm.v1.RaiseVersion
-	7,  // 4: stateraft.fsm.v1.LeaderStart.settings:type_name -> stateraft.fsm.v1.Settings
-	9,  // 5: stateraft.fsm.v1.OpenSession.node:type_name -> stateraft.fsm.v1.Node
-	12, // 6: stateraft.fsm.v1.Batch.commands:type_name -> stateraft.fsm.v1.Command
-	13, // 7: stateraft.fsm.v1.Command.ops:type_name -> stateraft.fsm.v1.Op
-	0,  // 8: stateraft.fsm.v1.Op.kind:type_name -> stateraft.fsm.v1.Op.Kind
-	1,  // 9: stateraft.fsm.v1.Op.condition:type_name -> stateraft.fsm.v1.Op.Condition
-	2,  // 10: stateraft.fsm.v1.BatchAnswer.refusal:type_name -> stateraft.fsm.v1.BatchAnswer.Refusal
-	15, // 11: stateraft.fsm.v1.BatchAnswer.answers:type_name -> stateraft.fsm.v1.Answer
-	3,  // 12: stateraft.fsm.v1.Answer.code:type_name -> stateraft.fsm.v1.Answer.Code
-	16, // 13: stateraft.fsm.v1.Answer.results:type_name -> stateraft.fsm.v1.Result
-	4,  // 14: stateraft.fsm.v1.Change.type:type_name -> stateraft.fsm.v1.Change.Type
-	19, // 15: stateraft.fsm.v1.Image.header:type_name -> stateraft.fsm.v1.ImageHeader
-	20, // 16: stateraft.fsm.v1.Image.keys:type_name -> stateraft.fsm.v1.ImageKey
-	21, // 17: stateraft.fsm.v1.Image.floors:type_name -> stateraft.fsm.v1.ImageFloor
-	22, // 18: stateraft.fsm.v1.Image.sessions:type_name -> stateraft.fsm.v1.ImageSession
-	24, // 19: stateraft.fsm.v1.Image.records:type_name -> stateraft.fsm.v1.ImageRecord
-	17, // 20: stateraft.fsm.v1.Image.changes:type_name -> stateraft.fsm.v1.Change
-	7,  // 21: stateraft.fsm.v1.ImageHeader.settings:type_name -> stateraft.fsm.v1.Settings
-	9,  // 22: stateraft.fsm.v1.ImageSession.node:type_name -> stateraft.fsm.v1.Node
-	23, // 23: stateraft.fsm.v1.ImageSession.answers:type_name -> stateraft.fsm.v1.ImageAnswer
-	14, // 24: stateraft.fsm.v1.ImageAnswer.answer:type_name -> stateraft.fsm.v1.BatchAnswer
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	15, // 0: stateraft.fsm.v1.Entry.batches:type_name -> stateraft.fsm.v1.Batch
+	8,  // 1: stateraft.fsm.v1.Entry.leader_start:type_name -> stateraft.fsm.v1.LeaderStart
+	10, // 2: stateraft.fsm.v1.Entry.open_session:type_name -> stateraft.fsm.v1.OpenSession
+	12, // 3: stateraft.fsm.v1.Entry.raise_version:type_name -> stateraft.fsm.v1.RaiseVersion
+	13, // 4: stateraft.fsm.v1.Entry.restore:type_name -> stateraft.fsm.v1.Restore
+	9,  // 5: stateraft.fsm.v1.LeaderStart.settings:type_name -> stateraft.fsm.v1.Settings
+	11, // 6: stateraft.fsm.v1.OpenSession.node:type_name -> stateraft.fsm.v1.Node
+	0,  // 7: stateraft.fsm.v1.Restore.step:type_name -> stateraft.fsm.v1.Restore.Step
+	27, // 8: stateraft.fsm.v1.Restore.keys:type_name -> stateraft.fsm.v1.ImageKey
+	28, // 9: stateraft.fsm.v1.Restore.floors:type_name -> stateraft.fsm.v1.ImageFloor
+	1,  // 10: stateraft.fsm.v1.RestoreAnswer.refusal:type_name -> stateraft.fsm.v1.RestoreAnswer.Refusal
+	16, // 11: stateraft.fsm.v1.Batch.commands:type_name -> stateraft.fsm.v1.Command
+	17, // 12: stateraft.fsm.v1.Command.ops:type_name -> stateraft.fsm.v1.Op
+	2,  // 13: stateraft.fsm.v1.Op.kind:type_name -> stateraft.fsm.v1.Op.Kind
+	3,  // 14: stateraft.fsm.v1.Op.condition:type_name -> stateraft.fsm.v1.Op.Condition
+	4,  // 15: stateraft.fsm.v1.BatchAnswer.refusal:type_name -> stateraft.fsm.v1.BatchAnswer.Refusal
+	19, // 16: stateraft.fsm.v1.BatchAnswer.answers:type_name -> stateraft.fsm.v1.Answer
+	5,  // 17: stateraft.fsm.v1.Answer.code:type_name -> stateraft.fsm.v1.Answer.Code
+	20, // 18: stateraft.fsm.v1.Answer.results:type_name -> stateraft.fsm.v1.Result
+	6,  // 19: stateraft.fsm.v1.Change.type:type_name -> stateraft.fsm.v1.Change.Type
+	24, // 20: stateraft.fsm.v1.Image.header:type_name -> stateraft.fsm.v1.ImageHeader
+	27, // 21: stateraft.fsm.v1.Image.keys:type_name -> stateraft.fsm.v1.ImageKey
+	28, // 22: stateraft.fsm.v1.Image.floors:type_name -> stateraft.fsm.v1.ImageFloor
+	29, // 23: stateraft.fsm.v1.Image.sessions:type_name -> stateraft.fsm.v1.ImageSession
+	31, // 24: stateraft.fsm.v1.Image.records:type_name -> stateraft.fsm.v1.ImageRecord
+	21, // 25: stateraft.fsm.v1.Image.changes:type_name -> stateraft.fsm.v1.Change
+	27, // 26: stateraft.fsm.v1.Image.staged_keys:type_name -> stateraft.fsm.v1.ImageKey
+	28, // 27: stateraft.fsm.v1.Image.staged_floors:type_name -> stateraft.fsm.v1.ImageFloor
+	23, // 28: stateraft.fsm.v1.Image.backup:type_name -> stateraft.fsm.v1.BackupHeader
+	9,  // 29: stateraft.fsm.v1.ImageHeader.settings:type_name -> stateraft.fsm.v1.Settings
+	25, // 30: stateraft.fsm.v1.ImageHeader.restored:type_name -> stateraft.fsm.v1.Restored
+	26, // 31: stateraft.fsm.v1.ImageHeader.staging:type_name -> stateraft.fsm.v1.Staging
+	11, // 32: stateraft.fsm.v1.ImageSession.node:type_name -> stateraft.fsm.v1.Node
+	30, // 33: stateraft.fsm.v1.ImageSession.answers:type_name -> stateraft.fsm.v1.ImageAnswer
+	18, // 34: stateraft.fsm.v1.ImageAnswer.answer:type_name -> stateraft.fsm.v1.BatchAnswer
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_fsm_proto_init() }
@@ -2006,8 +2570,8 @@ func file_fsm_fsmpb_fsm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_fsm_proto_rawDesc), len(file_fsm_fsmpb_fsm_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   20,
+			NumEnums:      7,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
