@@ -49,6 +49,7 @@ type Config struct {
 type Client struct {
 	State   *State   // the State Store
 	Cluster *Cluster // administration
+	Keys    *Keys    // of API keys, likewise
 
 	config    Config
 	http      *http.Client
@@ -68,7 +69,7 @@ func New(config Config) (*Client, error) {
 	if c.http == nil {
 		c.http = &http.Client{Transport: newTransport()}
 	}
-	c.State, c.Cluster = &State{c}, &Cluster{c}
+	c.State, c.Cluster, c.Keys = &State{c}, &Cluster{c}, &Keys{c}
 	return c, nil
 }
 

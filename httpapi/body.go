@@ -52,10 +52,11 @@ func (s *Server) readOptional(w http.ResponseWriter, r *request, names ...string
 // readAll reads the body into room that is reserved first and given back when
 // the request has been answered.
 func (s *Server) readAll(w http.ResponseWriter, r *request, limit int) ([]byte, error) {
-	if r.ContentLength > int64(limit) {
-		return nil, bodyTooLarge(limit)
+	n, err := bodySize(r, limit)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.reserveBody(r, limit); err != nil {
+	if err := s.reserveBody(r, n); err != nil {
 		return nil, err
 	}
 	// A length that is told is taken at once: to grow towards it would take
@@ -69,18 +70,31 @@ func (s *Server) readAll(w http.ResponseWriter, r *request, limit int) ([]byte, 
 	return body, bodyError(err, limit)
 }
 
-// reserveBody reserves the body's length or, if that is not told, the most it
-// can be.
-func (s *Server) reserveBody(r *request, limit int) error {
-	n := r.ContentLength
-	if n < 0 {
-		n = int64(limit)
+// bodySize returns the body's length or, if that is not told, the most it can
+// be.
+func bodySize(r *request, limit int) (int64, error) {
+	if r.ContentLength > int64(limit) {
+		return 0, bodyTooLarge(limit)
 	}
+	if r.ContentLength < 0 {
+		return int64(limit), nil
+	}
+	return r.ContentLength, nil
+}
+
+// reserveBody reserves n bytes for the body.
+func (s *Server) reserveBody(r *request, n int64) error {
 	if !s.bodies.reserve(n) {
-		return refuse(codeOverloaded, "other requests' bodies leave no room for one of %d bytes", n)
+		return overLimit(uint64(s.bodies.used.Load()), uint64(s.bodies.limit), "other requests' bodies leave no room for one of %d bytes", n)
 	}
 	r.reserved = n
 	return nil
+}
+
+// releaseBody gives back what is reserved for the body. It may be called again.
+func (s *Server) releaseBody(r *request) {
+	s.bodies.release(r.reserved)
+	r.reserved = 0
 }
 
 func bodyError(err error, limit int) error {
@@ -88,7 +102,7 @@ func bodyError(err error, limit int) error {
 		return bodyTooLarge(limit)
 	}
 	if err != nil {
-		return refuse(codeInvalidRequest, "the body could not be read: %s", err)
+		return refuse(codeInvalidBody, "the body could not be read: %s", err)
 	}
 	return nil
 }
@@ -102,12 +116,12 @@ func bodyTooLarge(limit int) error {
 func checkObject(body []byte) error {
 	switch {
 	case !utf8.Valid(body):
-		return refuse(codeInvalidRequest, "the body must be valid UTF-8")
+		return refuse(codeInvalidBody, "the body must be valid UTF-8")
 	case !json.Valid(body):
 		// Valid does not say why; decoding does.
-		return refuse(codeInvalidRequest, "the body must be one JSON object: %s", json.Unmarshal(body, new(any)))
+		return refuse(codeInvalidBody, "the body must be one JSON object: %s", json.Unmarshal(body, new(any)))
 	case body[skipSpace(body, 0)] != '{':
-		return refuse(codeInvalidRequest, "the body must be one JSON object, not %s", kindOf(body[skipSpace(body, 0):]))
+		return refuse(codeInvalidBody, "the body must be one JSON object, not %s", kindOf(body[skipSpace(body, 0):]))
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func FuzzFields(f *testing.F) {
 		var want map[string]json.RawMessage
 		decodes := json.Unmarshal(body, &want) == nil && want != nil
 		if err := checkObject(body); err != nil {
-			if p := (*problem)(nil); !errors.As(err, &p) || p.code != codeInvalidRequest || p.message == "" {
+			if p := (*problem)(nil); !errors.As(err, &p) || p.code != codeInvalidBody || p.message == "" {
 				t.Fatalf("error %v", err)
 			}
 			return

@@ -94,3 +94,34 @@ func TestThroughClient(t *testing.T) {
 		t.Errorf("removed %q", x.cluster.removed)
 	}
 }
+
+// A subscription whose key is revoked ends for good, and says why.
+func TestClientsSubscriptionEndsWithItsKey(t *testing.T) {
+	x := newAPI(t, withAuth)
+	token, id := x.newKey(`"scopes":["state:read"]`)
+	c, err := client.New(client.Config{Endpoints: []string{"http://" + x.serve()}, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sub, err := c.State.Subscribe(t.Context(), "wf", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	x.set("wf", "k", "1")
+	told := 0
+	var end error
+	for _, err := range sub.Events() {
+		if err != nil {
+			end = err
+			break
+		}
+		if told++; told == 1 {
+			x.ok(x.delete("/v1/keys/"+id, as(rootToken)...), "")
+		}
+	}
+	if told != 1 || !errors.Is(end, client.ErrUnauthorized) {
+		t.Errorf("%d events, then %v", told, end)
+	}
+}

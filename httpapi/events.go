@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
@@ -38,13 +39,23 @@ func entryData(e *fsm.Entry) [][]byte {
 func eventData(kind, namespace, key string, before, after, tail []byte) [][]byte {
 	b := append(make([]byte, 0, 64+len(namespace)+len(key)), `{"type":"`...)
 	b = append(b, kind...)
-	b = append(b, `","workflowId":`...)
-	b = appendString(b, workflowOf(namespace))
+	b = append(b, `",`...)
+	b = append(b, scopeMember(namespace)...)
+	b = append(b, ':')
+	b = appendString(b, nameOf(namespace))
 	b = append(b, `,"key":`...)
 	b = appendString(b, key)
 	b = append(b, `,"oldValue":`...)
 	after = orNull(after)
 	return [][]byte{b, orNull(before), newValueMember, after, valueMember, after, tail}
+}
+
+// scopeMember is what events call whose keys a namespace holds.
+func scopeMember(namespace string) string {
+	if strings.HasPrefix(namespace, subjects+"\x00") {
+		return `"subject_id"`
+	}
+	return `"workflowId"`
 }
 
 var newValueMember, valueMember, null = []byte(`,"newValue":`), []byte(`,"value":`), []byte("null")

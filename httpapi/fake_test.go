@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/proxy"
 )
 
 // epoch is the instant that cluster time 0 is shown as.
@@ -21,6 +24,7 @@ var epoch = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 // fakeCluster is a cluster of one node without a log: commands are applied to
 // a real state at once.
 type fakeCluster struct {
+	tb    testing.TB
 	state *fsm.State
 
 	mu       sync.Mutex // guards the fields below, and the order of Apply
@@ -36,6 +40,7 @@ type fakeCluster struct {
 	transferred []string
 	removed     []string
 	drains      int
+	restores    int
 
 	// What the methods return instead of doing their work.
 	proposeErr, readErr, waitErr, readyErr, adminErr error
@@ -45,7 +50,7 @@ type fakeCluster struct {
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
-	c := &fakeCluster{state: fsm.New(), clock: time.Second.Microseconds(), changed: make(chan struct{})}
+	c := &fakeCluster{tb: tb, state: fsm.New(), clock: time.Second.Microseconds(), changed: make(chan struct{})}
 	c.apply(tb, &fsmpb.Entry{LeaderStart: &fsmpb.LeaderStart{WallOffset: epoch.UnixMicro()}})
 	c.session = c.apply(tb, &fsmpb.Entry{OpenSession: &fsmpb.OpenSession{
 		BootId: []byte("boot"), Node: &fsmpb.Node{Id: "1", Name: "n1"},
@@ -188,10 +193,44 @@ func (c *fakeCluster) RemoveMember(_ context.Context, member string) error {
 	return c.adminErr
 }
 
+func (c *fakeCluster) Backup(omit string) *fsm.Backup { return c.state.Backup("c", epoch, omit) }
+
+// Restore brings the whole backup in one entry.
+func (c *fakeCluster) Restore(_ context.Context, r io.Reader, how cluster.Restore) (cluster.Restored, error) {
+	b, err := fsm.NewBackupReader(r, how.Keep)
+	if err != nil {
+		return cluster.Restored{}, fmt.Errorf("%w: %w", cluster.ErrDamaged, err)
+	}
+	add := &fsmpb.Restore{Step: fsmpb.Restore_ADD}
+	for err == nil {
+		var keys []*fsmpb.ImageKey
+		var floors []*fsmpb.ImageFloor
+		keys, floors, err = b.Next()
+		add.Keys, add.Floors = append(add.Keys, keys...), append(add.Floors, floors...)
+	}
+	if err != io.EOF {
+		return cluster.Restored{}, fmt.Errorf("%w: %w", cluster.ErrDamaged, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.restores++
+	commit := &fsmpb.Restore{Step: fsmpb.Restore_COMMIT, Revision: b.Info().Revision}
+	for i, s := range []*fsmpb.Restore{{Step: fsmpb.Restore_BEGIN}, add, commit} {
+		s.Id, s.Sequence, s.Force, s.Keep = fmt.Appendf(nil, "%016d", c.restores), uint64(i), how.Force, how.Keep
+		if a := c.apply(c.tb, &fsmpb.Entry{Restore: s}).Restore; a.Refusal != fsmpb.RestoreAnswer_NONE {
+			return cluster.Restored{}, fmt.Errorf("%w: %v", cluster.ErrRefused, a.Refusal)
+		}
+	}
+	return cluster.Restored{BackupInfo: b.Info(), At: c.state.Point().Revision}, nil
+}
+
 func (c *fakeCluster) Drain(context.Context) error {
 	c.drains++
 	return c.adminErr
 }
+
+// nowhere is an upstream that nobody serves, so that no test leaves the machine.
+const nowhere = "http://127.0.0.1:1/v1"
 
 // An api is a server over a fake cluster, and how tests talk to it.
 type api struct {
@@ -203,7 +242,7 @@ type api struct {
 func newAPI(tb testing.TB, configure ...func(*Config)) *api {
 	tb.Helper()
 	c := newFakeCluster(tb)
-	config := Config{Cluster: c, Version: "test"}
+	config := Config{Cluster: c, Version: "test", Proxy: proxy.Config{OpenAIURL: nowhere, AnthropicURL: nowhere}}
 	for _, f := range configure {
 		f(&config)
 	}
@@ -212,6 +251,7 @@ func newAPI(tb testing.TB, configure ...func(*Config)) *api {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(s.streams.Close)
+	tb.Cleanup(s.proxy.Close)
 	return &api{tb: tb, cluster: c, server: s}
 }
 
@@ -279,13 +319,22 @@ func (x *api) ok(a answer, body string) answer {
 // refused fails the test unless a is an error of this status and code.
 func (x *api) refused(a answer, status int, code string) answer {
 	x.tb.Helper()
-	if a.status != status || a.json["code"] != code || a.json["error"] != code {
+	if a.status != status || a.json["error"] != code || a.json["code"] != codeMember(code) {
 		x.tb.Fatalf("got %d %s, want %d %s", a.status, a.body, status, code)
 	}
 	if a.json["message"] == "" {
 		x.tb.Errorf("an error without a message: %s", a.body)
 	}
 	return a
+}
+
+// codeMember is the member code of an error's body: Agent State, whose codes
+// are in snake_case, has none.
+func codeMember(code string) any {
+	if code == strings.ToLower(code) {
+		return nil
+	}
+	return code
 }
 
 func (x *api) revision() uint64 { return x.cluster.state.Point().Revision }

@@ -24,9 +24,8 @@ func setIdempotency(r *request, c *fsmpb.Command) error {
 	if !visibleASCII(key) || len(key) == 0 || len(key) > maxIdempotencyKey {
 		return refuse(codeInvalidRequest, "header %s must be 1 to %d visible ASCII characters", headerIdempotency, maxIdempotencyKey)
 	}
-	const noAPIKey = ""
 	d := newDigest()
-	d.text(noAPIKey)
+	d.text(r.principal.ID)
 	d.text(c.Namespace)
 	d.text(key)
 	c.IdempotencyKey = d.sum()
@@ -58,6 +57,7 @@ func requestHash(r *request, c *fsmpb.Command) []byte {
 		d.number(uint64(op.Ttl))
 		d.number(uint64(op.Condition))
 		d.number(op.ExpectedVersion)
+		d.text(op.SessionId)
 	}
 	return d.sum()
 }

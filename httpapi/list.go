@@ -32,7 +32,7 @@ func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
 	if r.wantsEvents() {
 		return s.streamKeys(w, r)
 	}
-	if err := r.only("a list", queryPrefix, "after", "limit", "reverse", "values", "keys", queryConsistency); err != nil {
+	if err := r.only("a list", queryPrefix, queryAfter, queryLimit, "reverse", "values", "keys", queryConsistency); err != nil {
 		return err
 	}
 	namespace, err := r.namespace()
@@ -57,7 +57,7 @@ func parseListing(r *request) (l listing, err error) {
 	if l.query.Prefix, err = r.namePart(queryPrefix); err != nil {
 		return l, err
 	}
-	if l.query.After, err = r.namePart("after"); err != nil {
+	if l.query.After, err = r.namePart(queryAfter); err != nil {
 		return l, err
 	}
 	if l.query.Reverse, err = r.flag("reverse"); err != nil {
@@ -90,18 +90,18 @@ func (r *request) namePart(name string) (string, error) {
 
 // limit reads the most entries a page may have; 0 is all of them.
 func (r *request) limit(values bool) (int, error) {
-	if !r.query.Has("limit") {
+	if !r.query.Has(queryLimit) {
 		if values {
 			return defaultPage, nil
 		}
 		return 0, nil
 	}
-	n, err := strconv.ParseUint(r.query.Get("limit"), 10, 31)
+	n, err := strconv.ParseUint(r.query.Get(queryLimit), 10, 31)
 	switch {
 	case err != nil || n == 0:
 		return 0, refuse(codeInvalidRequest, "query parameter limit must be an integer from 1")
 	case values && n > maxPage:
-		return 0, refuse(codeInvalidRequest, "query parameter limit must be at most %d with values=true", maxPage)
+		return 0, refuse(codeInvalidRequest, "query parameter limit must be at most %d for a list with values", maxPage)
 	}
 	return int(n), nil
 }

@@ -36,12 +36,16 @@ func (s *Server) handle(rt *route, w http.ResponseWriter, r *http.Request, ps ht
 		return err
 	}
 	req := &request{Request: r, route: rt, params: ps}
-	defer func() { s.bodies.release(req.reserved) }()
-	if rt.pattern != unrouted {
-		var err error
-		if req.query, err = parseQuery(r.URL.RawQuery, rt.query); err != nil {
-			return err
-		}
+	defer s.releaseBody(req)
+	var badQuery error
+	if rt.pattern != unrouted && !rt.proxied {
+		req.query, badQuery = parseQuery(r.URL.RawQuery, rt.query)
+	}
+	if err := s.authenticate(w, req); err != nil {
+		return err
+	}
+	if badQuery != nil {
+		return badQuery
 	}
 	return rt.handler(w, req)
 }
@@ -60,7 +64,7 @@ func (s *Server) recover(rt *route, res *response, r *http.Request) {
 	if res.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	s.writeProblem(res, r, &problem{code: codeInternal, message: "internal error", unknown: true})
+	s.writeProblem(res, r, rt, &problem{code: codeInternal, message: "internal error", unknown: true})
 }
 
 // A response remembers for the metrics its status and, if it is a stream, when

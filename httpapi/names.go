@@ -12,9 +12,6 @@ const (
 	maxWorkflowBytes = 256
 )
 
-// project is the project that every key belongs to.
-const project = "default"
-
 // target returns where the request's key lives.
 func (r *request) target() (namespace, key string, err error) {
 	if namespace, err = r.namespace(); err != nil {
@@ -35,16 +32,26 @@ func (r *request) namespace() (string, error) {
 	if err := checkName("workflow", workflow, maxWorkflowBytes); err != nil {
 		return "", err
 	}
-	return workflowNamespace(workflow), nil
+	if err := r.allow("workflow", workflow); err != nil {
+		return "", err
+	}
+	return namespaceOf(workflows, r.principal.Project, workflow), nil
 }
 
-// workflowNamespace is unambiguous, as names hold no control characters.
-func workflowNamespace(workflow string) string {
-	return "w\x00" + project + "\x00" + workflow
+// The kinds of namespaces that hold users' keys.
+const (
+	workflows = "w"
+	subjects  = "s"
+)
+
+// namespaceOf is unambiguous, as names hold no control characters. kind keeps
+// apart what has names of its own in each project.
+func namespaceOf(kind, project, name string) string {
+	return kind + "\x00" + project + "\x00" + name
 }
 
-// workflowOf returns the workflow of a namespace.
-func workflowOf(namespace string) string {
+// nameOf returns the workflow or the subject of a namespace.
+func nameOf(namespace string) string {
 	return namespace[strings.LastIndexByte(namespace, 0)+1:]
 }
 

@@ -3,6 +3,8 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -43,12 +45,12 @@ func (d document) operation(rt *route) map[string]any {
 	return d.resolve(path[strings.ToLower(rt.method)])
 }
 
-// documented turns :name into {name}.
+// documented turns :name and *name into {name}.
 func documented(pattern string) string {
 	parts := strings.Split(pattern, "/")
 	for i, p := range parts {
-		if name, ok := strings.CutPrefix(p, ":"); ok {
-			parts[i] = "{" + name + "}"
+		if strings.HasPrefix(p, ":") || strings.HasPrefix(p, "*") {
+			parts[i] = "{" + p[1:] + "}"
 		}
 	}
 	return strings.Join(parts, "/")
@@ -73,18 +75,18 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 			case "query":
 				query = append(query, param["name"].(string))
 			case "path":
-				segments = append(segments, ":"+param["name"].(string))
+				segments = append(segments, "{"+param["name"].(string)+"}")
 			}
 		}
 		if want := slices.Sorted(slices.Values(rt.query)); !slices.Equal(slices.Sorted(slices.Values(query)), want) {
 			t.Errorf("%s %s: documented query %v, routed %v", rt.method, rt.pattern, query, want)
 		}
 		for _, s := range segments {
-			if !strings.Contains(rt.pattern, s) {
+			if !strings.Contains(documented(rt.pattern), s) {
 				t.Errorf("%s %s has no segment %s", rt.method, rt.pattern, s)
 			}
 		}
-		if len(segments) != strings.Count(rt.pattern, ":") {
+		if len(segments) != strings.Count(documented(rt.pattern), "{") {
 			t.Errorf("%s %s: documented segments %v", rt.method, rt.pattern, segments)
 		}
 	}
@@ -100,18 +102,26 @@ func TestDocumentMatchesRoutes(t *testing.T) {
 // Every error code has a place in the schema of errors.
 func TestDocumentMatchesCodes(t *testing.T) {
 	doc := loadDocument(t, newAPI(t))
-	schema := doc.resolve(map[string]any{"$ref": "#/components/schemas/Error"})
-	enum := schema["properties"].(map[string]any)["code"].(map[string]any)["enum"].([]any)
+	enum := func(schema, member string) []any {
+		s := doc.resolve(map[string]any{"$ref": "#/components/schemas/" + schema})
+		return s["properties"].(map[string]any)[member].(map[string]any)["enum"].([]any)
+	}
 	for _, row := range causes {
-		if !slices.Contains(enum, any(row.code.name)) {
+		if !slices.Contains(enum("Error", "code"), any(row.code.name)) {
 			t.Errorf("code %s is not documented", row.code.name)
+		}
+		if !slices.Contains(enum("AgentError", "error"), any(row.code.agent)) {
+			t.Errorf("code %s is not documented", row.code.agent)
 		}
 	}
 }
 
 // The handlers' answers are those that the document promises.
 func TestAnswersMatchDocument(t *testing.T) {
-	x := newAPI(t)
+	x := newAPI(t, withUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"id":"1"}`)
+	}))
 	doc := loadDocument(t, x)
 	x.ok(x.post("/v1/state/wf/k", `{"value":{"n":1},"ttl":60}`), "")
 	x.ok(x.post("/v1/state/wf/forever", `{"value":null}`), "")
@@ -164,13 +174,51 @@ func TestAnswersMatchDocument(t *testing.T) {
 	exchange("DELETE", key, "", "", 200)
 	exchange("DELETE", key, "", "", 200)
 	exchange("GET", key, "", "", 404)
+	const (
+		agentKey  = "/api/v1/state/*key"
+		agentList = "/api/v1/state"
+	)
+	subject := []string{"X-Subject-ID", "s", "X-Session-ID", "t"}
+	exchange("PUT", agentKey, "", `{"value":{"a":1},"ttl_seconds":60}`, 200, subject...)
+	exchange("PUT", agentKey, "", `{"value":1}`, 400)
+	exchange("PUT", agentKey, "", `{"value":1}`, 412, append(subject, headerIfNoneMatch, "*")...)
+	exchange("PUT", agentKey, "", pad(`{"value":2}`, DefaultMaxValueBytes+bodySlack+1), 413, subject...)
+	exchange("PUT", agentKey, "", `{"value":1}`, 403, append(subject, "Origin", "https://evil.example")...)
+	exchange("GET", agentKey, "", "", 200, subject...)
+	exchange("GET", agentKey, "", "", 304, append(subject, headerIfNoneMatch, `"1"`)...)
+	exchange("GET", agentKey, "", "", 412, append(subject, headerMinRevision, "99")...)
+	exchange("GET", agentKey, "?snapshot=true", "", 200, append(subject, "Accept", "text/event-stream")...)
+	exchange("GET", agentList, "?limit=1", "", 200, subject...)
+	exchange("GET", agentList, "?limit=x", "", 400, subject...)
+	exchange("GET", agentList, "", "", 200, append(subject, "Accept", "text/event-stream")...)
+	for _, p := range []string{"/api/v1/chat/completions", "/api/v1/responses", "/api/v1/messages"} {
+		exchange("POST", p, "?beta=true", `{"messages":[],"input":[],"mnx":{"state":{"load":true}}}`, 200, subject...)
+		exchange("POST", p, "", `[]`, 400, subject...)
+		exchange("POST", p, "", `{}`, 415, "Content-Encoding", "gzip")
+	}
+	exchange("DELETE", agentKey, "", "", 412, append(subject, headerIfMatch, `"99"`)...)
+	exchange("DELETE", agentKey, "", "", 200, subject...)
+	exchange("GET", agentKey, "", "", 404, subject...)
 	for _, p := range []string{"/health", "/livez", "/ready", "/readyz", "/metrics", "/openapi.json", "/v1/cluster"} {
 		exchange("GET", p, "", "", 200)
 	}
 	exchange("POST", "/v1/cluster/leader/transfer", "", `{"to":"n2"}`, 200)
 	exchange("DELETE", "/v1/cluster/members/:id", "", "", 200)
 	exchange("POST", "/v1/cluster/drain", "", "", 200)
-	exchange("GET", key+"/stream", "", "", 503)
+	exchange("GET", key+"/stream", "", "", 200)
+	exchange("POST", "/v1/restore", "", "x", 400)
+	exchange("GET", "/v1/backup", "?consistency=x", "", 400)
+	exchange("POST", "/v1/restore", "?force=true", x.get("/v1/backup").body, 200)
+	exchange("GET", "/v1/backup", "", "", 200)
+	exchange("GET", "/v1/backup", "", "", 412, headerMinRevision, "1")
+
+	exchange("GET", "/v1/keys", "", "", 200)
+	exchange("GET", "/v1/keys", "?consistency=x", "", 400)
+	exchange("POST", "/v1/keys", "", `{"scopes":["state:read"]}`, 200)
+	exchange("POST", "/v1/keys", "", `{"scopes":[]}`, 400)
+	exchange("GET", "/v1/keys", "", "", 200)
+	exchange("DELETE", "/v1/keys/:id", "", "", 404)
+	x.do("DELETE", "/v1/keys/"+x.onlyAPIKey(), "")
 
 	x.cluster.adminErr = cluster.ErrRefused
 	exchange("POST", "/v1/cluster/leader/transfer", "", "", 409)
@@ -179,6 +227,8 @@ func TestAnswersMatchDocument(t *testing.T) {
 	x.cluster.proposeErr, x.cluster.readErr, x.cluster.readyErr = cluster.ErrOverloaded, cluster.ErrNoLeader, cluster.ErrNoLeader
 	exchange("POST", key, "", `{"value":1}`, 429)
 	exchange("GET", list, "", "", 503)
+	exchange("PUT", agentKey, "", `{"value":1}`, 429, subject...)
+	exchange("GET", agentList, "", "", 503, subject...)
 	exchange("GET", "/ready", "", "", 503)
 	exchange("GET", "/readyz", "", "", 503)
 	x.cluster.proposeErr = cluster.ErrOutcomeUnknown
@@ -218,9 +268,9 @@ func TestDocumentExamples(t *testing.T) {
 		if err := doc.check(content["schema"], content["example"], "example"); err != nil {
 			t.Errorf("%s %s: %v", rt.method, rt.pattern, err)
 		}
-		x.ok(x.do(rt.method, fill(rt, "wf", "k"), string(body)), "")
+		x.ok(x.as("s", rt.method, fill(rt, "wf", "k"), string(body)), "")
 	}
-	if examples != 3 {
+	if examples != 5 {
 		t.Errorf("%d examples", examples)
 	}
 }

@@ -48,7 +48,8 @@ func (s *Server) await(ctx context.Context, stale bool, atLeast uint64) error {
 	if err := s.cluster.ReadIndex(ctx); err != nil {
 		return err
 	}
-	if atLeast > s.cluster.State().Point().Revision {
+	state := s.cluster.State()
+	if atLeast > state.Point().Revision || state.IsFromBefore(atLeast) {
 		return cluster.ErrRevisionUnknown // the state covers all there is
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
+
+	"github.com/stateraft/stateraft/httpapi/auth"
 )
 
 // How long a request waits for a leader, a commit or a revision.
@@ -24,6 +26,8 @@ type request struct {
 	route  *route
 	params httprouter.Params // still escaped: see segment
 	query  url.Values        // each parameter once
+
+	principal auth.Principal
 
 	reserved int64 // of the server's budget for bodies
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/julienschmidt/httprouter"
+
+	"github.com/stateraft/stateraft/httpapi/auth"
 )
 
 // A handler writes a response or returns an error, never both.
@@ -17,8 +19,22 @@ type handler func(w http.ResponseWriter, r *request) error
 type route struct {
 	method  string
 	pattern string // as httprouter has it; also the metrics' label
+	scope   auth.Scope
 	handler handler
 	query   []string // the query parameters it takes; others are refused
+	form    form     // of its errors
+	root    bool     // it reaches all projects: it takes the root token beside the scope
+	proxied bool     // it is passed on, its query too, and changes nothing here
+}
+
+// writes reports whether the request asks for a change, so that an error must
+// say what became of it.
+func (rt *route) writes(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return !rt.proxied
 }
 
 // Names of path segments, headers and query parameters.
@@ -35,44 +51,69 @@ const (
 	headerLastEventID = "Last-Event-Id"
 	headerIfMatch     = "If-Match"
 	headerIfNoneMatch = "If-None-Match"
+	headerSubject     = "X-Subject-Id"
+	headerSession     = "X-Session-Id"
 
 	queryConsistency   = "consistency"
 	queryReturnCurrent = "returnCurrent"
 	queryPrefix        = "prefix"
+	queryAfter         = "after"
+	queryLimit         = "limit"
+	querySession       = "session_id"
 	querySnapshot      = "snapshot"
 	queryLastEventID   = "lastEventId"
+	queryAccessToken   = "access_token"
 )
 
+// routes is the table. Each part of the API has its form of errors.
 func (s *Server) routes() []*route {
+	agent := slices.Concat(s.agentRoutes(), s.proxyRoutes())
+	for _, rt := range agent {
+		rt.form = agentForm
+	}
+	return slices.Concat(s.stateRoutes(), agent, s.nodeRoutes())
+}
+
+func (s *Server) stateRoutes() []*route {
 	const (
 		workflow = "/v1/state/:" + segWorkflow
 		key      = workflow + "/:" + segKey
 	)
-	none := []string(nil)
 	write := []string{queryReturnCurrent}
 	read := []string{queryConsistency}
-	events := []string{querySnapshot, queryLastEventID, queryConsistency}
-	list := append([]string{queryPrefix, "after", "limit", "reverse", "values", "keys"}, events...)
+	events := []string{querySnapshot, queryLastEventID, queryConsistency, queryAccessToken}
+	list := append([]string{queryPrefix, queryAfter, queryLimit, "reverse", "values", "keys"}, events...)
 	return []*route{
-		{http.MethodGet, workflow, s.listKeys, list},
-		{http.MethodPost, workflow, s.writeAtomically, write},
-		{http.MethodGet, key, s.getKey, read},
-		{http.MethodPost, key, s.setKey, write},
-		{http.MethodDelete, key, s.deleteKey, write},
-		{http.MethodPost, key + "/version", s.setKeyAtVersion, write},
-		{http.MethodGet, key + "/stream", s.streamKey, events},
+		{method: http.MethodGet, pattern: workflow, scope: auth.StateRead, handler: s.listKeys, query: list},
+		{method: http.MethodPost, pattern: workflow, scope: auth.StateWrite, handler: s.writeAtomically, query: write},
+		{method: http.MethodGet, pattern: key, scope: auth.StateRead, handler: s.getKey, query: read},
+		{method: http.MethodPost, pattern: key, scope: auth.StateWrite, handler: s.setKey, query: write},
+		{method: http.MethodDelete, pattern: key, scope: auth.StateWrite, handler: s.deleteKey, query: write},
+		{method: http.MethodPost, pattern: key + "/version", scope: auth.StateWrite, handler: s.setKeyAtVersion, query: write},
+		{method: http.MethodGet, pattern: key + "/stream", scope: auth.StateRead, handler: s.streamKey, query: events},
+	}
+}
 
-		{http.MethodGet, "/v1/cluster", s.clusterStatus, none},
-		{http.MethodPost, "/v1/cluster/leader/transfer", s.transferLeadership, none},
-		{http.MethodDelete, "/v1/cluster/members/:" + segMember, s.removeMember, none},
-		{http.MethodPost, "/v1/cluster/drain", s.drain, none},
+func (s *Server) nodeRoutes() []*route {
+	return []*route{
+		{method: http.MethodGet, pattern: "/v1/keys", scope: auth.Admin, handler: s.listAPIKeys, query: []string{queryConsistency}},
+		{method: http.MethodPost, pattern: "/v1/keys", scope: auth.Admin, handler: s.createAPIKey},
+		{method: http.MethodDelete, pattern: "/v1/keys/:" + segMember, scope: auth.Admin, handler: s.revokeAPIKey},
 
-		{http.MethodGet, "/health", s.health, none},
-		{http.MethodGet, "/livez", s.health, none},
-		{http.MethodGet, "/ready", s.ready, none},
-		{http.MethodGet, "/readyz", s.ready, none},
-		{http.MethodGet, "/metrics", s.showMetrics, none},
-		{http.MethodGet, "/openapi.json", s.openAPI, none},
+		{method: http.MethodGet, pattern: "/v1/cluster", scope: auth.Admin, handler: s.clusterStatus},
+		{method: http.MethodPost, pattern: "/v1/cluster/leader/transfer", scope: auth.Admin, handler: s.transferLeadership},
+		{method: http.MethodDelete, pattern: "/v1/cluster/members/:" + segMember, scope: auth.Admin, handler: s.removeMember},
+		{method: http.MethodPost, pattern: "/v1/cluster/drain", scope: auth.Admin, handler: s.drain},
+
+		{method: http.MethodGet, pattern: "/v1/backup", scope: auth.Admin, root: true, handler: s.backup, query: []string{queryConsistency}},
+		{method: http.MethodPost, pattern: "/v1/restore", scope: auth.Admin, root: true, handler: s.restore, query: []string{queryForce}},
+
+		{method: http.MethodGet, pattern: "/health", scope: auth.Public, handler: s.health},
+		{method: http.MethodGet, pattern: "/livez", scope: auth.Public, handler: s.health},
+		{method: http.MethodGet, pattern: "/ready", scope: auth.Public, handler: s.ready},
+		{method: http.MethodGet, pattern: "/readyz", scope: auth.Public, handler: s.ready},
+		{method: http.MethodGet, pattern: "/metrics", scope: auth.Admin, handler: s.showMetrics},
+		{method: http.MethodGet, pattern: "/openapi.json", scope: auth.StateRead, handler: s.openAPI},
 	}
 }
 
@@ -81,8 +122,11 @@ const unrouted = "none"
 
 // route builds the router from the table. HEAD is routed wherever GET is; the
 // body is then left out by net/http.
-func (s *Server) route() {
+func (s *Server) route() error {
 	s.table = s.routes()
+	if err := checkScopes(s.table); err != nil {
+		return err
+	}
 	s.router = &httprouter.Router{} // only its tree is used: see dispatch
 	for _, rt := range s.table {
 		handle := func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) {
@@ -95,6 +139,7 @@ func (s *Server) route() {
 			s.router.Handle(http.MethodHead, rt.pattern, handle)
 		}
 	}
+	return nil
 }
 
 func (s *Server) addMethod(m string) {
@@ -113,7 +158,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		handle(w, r, ps)
 		return
 	}
-	rt := &route{pattern: unrouted, handler: notFoundAt(path)}
+	rt := &route{pattern: unrouted, scope: auth.Public, handler: notFoundAt(path), form: formAt(path)}
 	if allow := s.allowed(path); allow != "" {
 		rt.handler = methodNotAllowed(allow)
 		if r.Method == http.MethodOptions {
@@ -121,6 +166,14 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.serve(rt, w, r, nil)
+}
+
+// formAt says how errors at a path that is not routed are written.
+func formAt(path string) form {
+	if strings.HasPrefix(path, "/api/v1/") {
+		return agentForm
+	}
+	return stateForm
 }
 
 // escapedPath is the path as it was sent. (URL.EscapedPath alone would encode
@@ -164,7 +217,10 @@ func (s *Server) options(allow string) handler {
 }
 
 func notFoundAt(path string) handler {
-	return func(http.ResponseWriter, *request) error {
+	return func(_ http.ResponseWriter, r *request) error {
+		if r.route.form == agentForm {
+			return refuse(codeNotFound, "no such path: %s", quoted(path))
+		}
 		if len(path) > 1 && strings.HasSuffix(path, "/") {
 			return refuse(codeNotFound, "no such path: %s ends with a slash; a slash inside a key is written %%2F", quoted(path))
 		}

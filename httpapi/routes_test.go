@@ -24,7 +24,11 @@ func TestMethods(t *testing.T) {
 				}
 				continue
 			}
-			x.refused(a, 405, "METHOD_NOT_ALLOWED")
+			code := "METHOD_NOT_ALLOWED"
+			if rt.form == agentForm {
+				code = "method_not_allowed"
+			}
+			x.refused(a, 405, code)
 			if got := a.header.Get("Allow"); got != want {
 				t.Errorf("%s %s: Allow = %q, want %q", method, path, got, want)
 			}
@@ -61,7 +65,9 @@ func TestUnknownPaths(t *testing.T) {
 		"/v1/state/wf/k/version/", "/health/x", "/openapi",
 	}
 	for _, rt := range x.server.table {
-		paths = append(paths, fill(rt, "wf", "k")+"/")
+		if rt.form == stateForm { // a key of Agent State may end with a slash
+			paths = append(paths, fill(rt, "wf", "k")+"/")
+		}
 	}
 	for _, path := range paths {
 		for _, method := range []string{"GET", "POST", "DELETE", "OPTIONS"} {

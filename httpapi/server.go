@@ -8,9 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +22,8 @@ import (
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/auth"
+	"github.com/stateraft/stateraft/httpapi/proxy"
 	"github.com/stateraft/stateraft/httpapi/stream"
 )
 
@@ -63,6 +67,12 @@ type Cluster interface {
 	TransferLeadership(ctx context.Context, to string) error
 	RemoveMember(ctx context.Context, idOrName string) error
 
+	// Backup freezes the local state, less the keys of the namespace omit.
+	Backup(omit string) *fsm.Backup
+
+	// Restore replaces the cluster's keys by those of the backup in r.
+	Restore(ctx context.Context, r io.Reader, how cluster.Restore) (cluster.Restored, error)
+
 	// Drain makes Ready fail from now on and moves leadership away, if it is
 	// here and another voter can have it. It may be called again.
 	Drain(ctx context.Context) error
@@ -77,7 +87,10 @@ type Config struct {
 	BodyBudget    int64                // bytes, for the bodies of all requests together; 0: DefaultBodyBudget
 	MaxStreams    int                  // open at once; 0: what the process's limit of descriptors allows
 	KeepAlive     time.Duration        // how often a stream says that it is alive; 0: stream.DefaultKeepAlive
+	Proxy         proxy.Config         // of requests to language models; Logger, Metrics and MaxBodyBytes are set here
 	CORSOrigins   []string             // that browsers may call from; "*": any
+	Auth          bool                 // requests must carry an API key
+	RootToken     string               // an administrator's key that is not stored; "": none; only with Auth
 	Version       string               // of the binary, told as a metric
 }
 
@@ -91,12 +104,15 @@ type Server struct {
 	maxValue int
 	bodies   budget // of the requests being answered
 	streams  *stream.Hub
+	auth     *auth.Verifier // nil: no key is asked for
+	proxy    *proxy.Proxy
 
 	table    []*route
 	methods  []string // that occur in table, sorted
 	router   *httprouter.Router
 	http     *http.Server
 	draining atomic.Bool
+	backups  sync.Mutex // held while one is sent
 }
 
 // New returns a Server that is not listening.
@@ -136,13 +152,32 @@ func New(c Config) (*Server, error) {
 		cluster: c.Cluster, log: c.Logger, cors: cors,
 		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget},
 	}
+	if err := s.setAuth(c); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
 	s.streams = s.newHub(c)
 	if s.metrics, err = newMetrics(c.Metrics, c.Version, &s.bodies, s.streams.Stats); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
-	s.route()
+	if s.proxy, err = newProxy(c); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	if err := s.route(); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
 	s.http = s.newHTTP()
 	return s, nil
+}
+
+func (s *Server) setAuth(c Config) (err error) {
+	if !c.Auth {
+		if c.RootToken != "" {
+			return errors.New("a root token is of no use where no key is asked for")
+		}
+		return nil
+	}
+	s.auth, err = auth.NewVerifier(s.lookupKey, c.RootToken)
+	return err
 }
 
 func (s *Server) newHub(c Config) *stream.Hub {
@@ -151,6 +186,14 @@ func (s *Server) newHub(c Config) *stream.Hub {
 		MaxStreams: c.MaxStreams, KeepAlive: c.KeepAlive,
 		Delivered: func(lag time.Duration) { s.metrics.streamLag.Observe(lag.Seconds()) },
 	})
+}
+
+// newProxy leaves room in the budget of bodies for one of the proxy's at least,
+// twice.
+func newProxy(c Config) (*proxy.Proxy, error) {
+	c.Proxy.Logger, c.Proxy.Metrics = c.Logger, c.Metrics
+	c.Proxy.MaxBodyBytes = min(proxy.DefaultMaxBodyBytes, c.BodyBudget/2)
+	return proxy.New(c.Proxy)
 }
 
 // newHTTP sets the limits against slow clients. The one on writing is set for
@@ -196,5 +239,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = s.http.Close()
 	}
 	s.streams.Close()
+	s.proxy.Close()
 	return err
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -39,7 +40,7 @@ func (s *Server) streamKey(w http.ResponseWriter, r *request) error {
 
 // streamKeys serves GET /v1/state/{workflow} to those who want events.
 func (s *Server) streamKeys(w http.ResponseWriter, r *request) error {
-	if err := r.only("an event stream", queryPrefix, querySnapshot, queryLastEventID, queryConsistency); err != nil {
+	if err := r.only("an event stream", queryPrefix, querySnapshot, queryLastEventID, queryConsistency, queryAccessToken); err != nil {
 		return err
 	}
 	namespace, err := r.namespace()
@@ -73,24 +74,28 @@ func (r *request) wantsEvents() bool {
 // stream answers with the changes of a topic.
 func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error {
 	if s.draining.Load() {
-		return stream.ErrEnded
+		return s.endAtOnce(w)
 	}
 	from, err := s.streamStart(r)
 	if err != nil {
 		return err
 	}
 	setRevision(w, s.cluster.State().Point().Revision)
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no")
+	setStreamHeaders(w.Header())
 	if r.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
+	from.While = r.lease()
 	subscription, err := s.streams.Subscribe(t, from)
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, stream.ErrFull):
+		n := uint64(s.streams.Stats().Streams) // as many as there may be
+		return overLimit(n, n, "%s", err)
+	case errors.Is(err, stream.ErrEnded):
+		return s.endAtOnce(w)
+	case err != nil:
+		return keyEnded(err)
 	}
 	if r.TLS == nil && r.ProtoMajor == 1 {
 		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
@@ -98,6 +103,22 @@ func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error
 		}
 	}
 	return serveStream(w, r, subscription)
+}
+
+func setStreamHeaders(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+}
+
+// endAtOnce answers on a node that drains: with a stream that ends before it
+// has said where it begins. To any status but 200 a browser's EventSource would
+// close for good; so it tries again, until the node is gone or back.
+func (s *Server) endAtOnce(w http.ResponseWriter) error {
+	setRevision(w, s.cluster.State().Point().Revision)
+	setStreamHeaders(w.Header())
+	_, _ = io.WriteString(w, stream.RetryBlock) // the client has left: nobody to tell
+	return nil
 }
 
 // streamStart decides where a stream begins: behind the last event that the

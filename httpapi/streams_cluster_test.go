@@ -10,18 +10,22 @@ import (
 )
 
 // threeNodes starts a cluster with the API of each node on a port of its own.
-func threeNodes(t *testing.T) (c *clustertest.Cluster, addrs []string) {
+func threeNodes(t *testing.T, configure ...func(*Config)) (c *clustertest.Cluster, addrs []string) {
 	t.Helper()
 	c = clustertest.New(t, 3, nil)
 	for _, n := range c.Nodes {
-		addrs = append(addrs, serveNode(t, n))
+		addrs = append(addrs, serveNode(t, n, configure...))
 	}
 	return c, addrs
 }
 
-func serveNode(t *testing.T, n *clustertest.Node) (addr string) {
+func serveNode(t *testing.T, n *clustertest.Node, configure ...func(*Config)) (addr string) {
 	t.Helper()
-	s, err := New(Config{Cluster: n.Node})
+	config := Config{Cluster: n.Node}
+	for _, f := range configure {
+		f(&config)
+	}
+	s, err := New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

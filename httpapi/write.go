@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/auth"
 )
 
 // propose has the cluster carry out c and returns its answer if it did. What
@@ -14,6 +15,11 @@ func (s *Server) propose(w http.ResponseWriter, r *request, c *fsmpb.Command) (*
 	withCurrent, err := r.flag(queryReturnCurrent)
 	if err != nil {
 		return nil, err
+	}
+	if withCurrent {
+		if err := r.require(auth.StateRead); err != nil {
+			return nil, err
+		}
 	}
 	if err := setIdempotency(r, c); err != nil {
 		return nil, err
@@ -70,15 +76,14 @@ func (cf *conflict) problem() *problem {
 		p.code = codePreconditionFailed
 	}
 	if cf.command.Atomic {
-		p.members = appendMember(p.members, "op", uint64(cf.op))
+		p.members = append(p.members, number("op", uint64(cf.op)))
 	}
 	if op := cf.command.Ops[cf.op]; op.Condition == fsmpb.Op_AT_VERSION {
-		p.members = appendMember(p.members, "expectedVersion", op.ExpectedVersion)
+		p.members = append(p.members, number("expectedVersion", op.ExpectedVersion))
 	}
-	p.members = appendMember(p.members, "currentVersion", cf.version)
+	p.members = append(p.members, number("currentVersion", cf.version))
 	if cf.value != nil {
-		p.members = append(p.members, `,"currentValue":`...)
-		p.members = append(p.members, cf.value...)
+		p.members = append(p.members, member{"currentValue", cf.value})
 	}
 	return p
 }
@@ -95,7 +100,7 @@ func (cf *conflict) message() string {
 	case op.ExpectedVersion == 0:
 		return fmt.Sprintf("%sthe key must not exist, and it is at version %d", at, cf.version)
 	case cf.version == 0:
-		return fmt.Sprintf("%sexpectedVersion is %d, and the key does not exist", at, op.ExpectedVersion)
+		return fmt.Sprintf("%sthe expected version is %d, and the key does not exist", at, op.ExpectedVersion)
 	}
-	return fmt.Sprintf("%sexpectedVersion is %d, and the key is at version %d", at, op.ExpectedVersion, cf.version)
+	return fmt.Sprintf("%sthe expected version is %d, and the key is at version %d", at, op.ExpectedVersion, cf.version)
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/stateraft/stateraft/httpapi/inject"
+	"github.com/stateraft/stateraft/httpapi/proxy"
 )
 
 // serveConfig is everything that "stateraft serve" can be told.
@@ -27,12 +30,13 @@ type serveConfig struct {
 	peerTLS         tlsFiles
 	gossipKeyFile   string
 	tls             tlsFiles
-	insecure        bool
+	auth            authFlags
 	corsOrigins     []string
 	maxValueBytes   uint64
 	historyEvents   uint64
 	historyBytes    uint64
 	floorRetention  time.Duration
+	llm             upstreams
 	logLevel        string
 	logFormat       string
 }
@@ -45,6 +49,13 @@ type listener struct {
 
 // tlsFiles are paths of PEM files; empty ones are not given.
 type tlsFiles struct{ cert, key, ca string }
+
+// upstreams say where requests to language models go, and with how much state.
+type upstreams struct {
+	openAI, anthropic string // base URLs
+	timeout           time.Duration
+	injectBytes       uint64
+}
 
 const (
 	roleVoter   = "voter"
@@ -66,8 +77,12 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 		historyEvents:  100_000,
 		historyBytes:   64 << 20,
 		floorRetention: 7 * 24 * time.Hour,
-		logLevel:       "info",
-		logFormat:      "text",
+		llm: upstreams{
+			openAI: proxy.DefaultOpenAIURL, anthropic: proxy.DefaultAnthropicURL,
+			timeout: proxy.DefaultTimeout, injectBytes: inject.DefaultBudget,
+		},
+		logLevel:  "info",
+		logFormat: "text",
 	}
 	fs.Var(fileValue(&c.file), "config", "YAML file whose members are named as these flags")
 	fs.Var(textValue(&c.nodeID, "name", checkName), "node-id", "display name of the node, unique in the cluster")
@@ -92,7 +107,10 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(fileValue(&c.tls.cert), "tls-cert", "certificate of the API; makes it HTTPS")
 	fs.Var(fileValue(&c.tls.key), "tls-key", "private key of --tls-cert")
 	fs.Var(fileValue(&c.tls.ca), "tls-ca", "authorities that sign the certificates which clients must show")
-	fs.Var(boolValue(&c.insecure), "insecure", "serve other hosts although requests are not authenticated")
+	fs.Var(boolValue(&c.auth.on), "auth", "ask every request for an API key")
+	fs.Var(fileValue(&c.auth.rootToken), "root-token-file", "file (0600) whose content is the first administrator's API key, of 16 to 1024 characters")
+	fs.Var(boolValue(&c.auth.insecure), "insecure", "serve other hosts although requests are not authenticated")
+	fs.Lookup("auth").NoOptDefVal = "true"
 	fs.Lookup("insecure").NoOptDefVal = "true"
 	fs.Var(listValue(&c.corsOrigins, "origins", checkOrigin), "cors-origins", "origins that browsers may call from, comma-separated; * is any")
 
@@ -100,6 +118,11 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(countValue(&c.historyEvents, 1, 100_000_000), "history-events", "changes that streams can resume over")
 	fs.Var(sizeValue(&c.historyBytes, 64<<10, 64<<30), "history-bytes", "size of the changes that streams can resume over")
 	fs.Var(durationValue(&c.floorRetention, time.Minute, 10*365*24*time.Hour), "floor-retention", "how long an emptied workflow's versions are remembered")
+
+	fs.Var(textValue(&c.llm.openAI, "url", notEmpty), "llm-openai-url", "base URL of the proxy's OpenAI upstream; /chat/completions and /responses are appended")
+	fs.Var(textValue(&c.llm.anthropic, "url", notEmpty), "llm-anthropic-url", "base URL of the proxy's Anthropic upstream; /messages is appended")
+	fs.Var(durationValue(&c.llm.timeout, time.Second, time.Hour), "llm-timeout", "how long an upstream has until its first byte")
+	fs.Var(sizeValue(&c.llm.injectBytes, inject.MinBudget, 1<<20), "inject-bytes", "most state that is put into a request to a language model")
 
 	fs.Var(choiceValue(&c.logLevel, "debug", "info", "warn", "error"), "log-level", "least severe log line")
 	fs.Var(choiceValue(&c.logFormat, "text", "json"), "log-format", "form of the log on stderr")
@@ -123,13 +146,14 @@ func (c *serveConfig) load(fs *pflag.FlagSet, getenv func(string) string) error 
 func (c *serveConfig) check() error {
 	return cmp.Or(
 		c.checkNodeID(),
-		c.checkExposure(),
+		c.checkAuth(),
 		c.http.check("http"),
 		c.raft.check("raft"),
 		c.gossip.check("gossip"),
 		c.checkRole(),
 		c.checkFounding(),
 		c.checkTLS(),
+		c.checkUpstreams(),
 	)
 }
 
@@ -179,9 +203,18 @@ func (c *serveConfig) checkTLS() error {
 	return nil
 }
 
-func (c *serveConfig) checkExposure() error {
-	if host, _, _ := net.SplitHostPort(c.http.addr); !loopback(host) && !c.insecure {
-		return fmt.Errorf("--http-addr %s can be reached from other hosts and requests are not authenticated: give --insecure if that is meant", c.http.addr)
+func (c *serveConfig) checkUpstreams() error {
+	return cmp.Or(
+		checkUpstream("--llm-openai-url", c.llm.openAI),
+		checkUpstream("--llm-anthropic-url", c.llm.anthropic),
+	)
+}
+
+// checkUpstream does not show the URL: it may hold a password.
+func checkUpstream(flag, base string) error {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%s must be a URL with http or https and a host, and without user, query and fragment", flag)
 	}
 	return nil
 }

@@ -40,11 +40,14 @@ func TestConfigDefaults(t *testing.T) {
 	if c.http.addr != "127.0.0.1:7474" || c.raft.addr != "127.0.0.1:7574" || c.gossip.addr != "127.0.0.1:7674" {
 		t.Errorf("listeners: got %v, %v, %v", c.http, c.raft, c.gossip)
 	}
-	if c.dataDir != "./data" || c.role != roleVoter || c.bootstrapExpect != 1 || c.insecure {
+	if c.dataDir != "./data" || c.role != roleVoter || c.bootstrapExpect != 1 || c.auth.insecure {
 		t.Errorf("node: got %+v", c)
 	}
 	if c.maxValueBytes != 1<<20 || c.historyEvents != 100_000 || c.historyBytes != 64<<20 || c.floorRetention != 168*time.Hour {
 		t.Errorf("limits: got %d, %d, %d, %s", c.maxValueBytes, c.historyEvents, c.historyBytes, c.floorRetention)
+	}
+	if c.llm != (upstreams{"https://api.openai.com/v1", "https://api.anthropic.com/v1", time.Minute, 32 << 10}) {
+		t.Errorf("language models: got %+v", c.llm)
 	}
 	if c.logLevel != "info" || c.logFormat != "text" {
 		t.Errorf("log: got %s, %s", c.logLevel, c.logFormat)
@@ -102,7 +105,7 @@ floor-retention: 90m
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.http.addr != "localhost:1000" || !c.insecure || c.maxValueBytes != 2<<20 || c.floorRetention != 90*time.Minute {
+	if c.http.addr != "localhost:1000" || !c.auth.insecure || c.maxValueBytes != 2<<20 || c.floorRetention != 90*time.Minute {
 		t.Errorf("got %+v", c)
 	}
 	if !slices.Equal(c.join, []string{"127.0.0.1:1", "[::1]:2"}) || !slices.Equal(c.corsOrigins, []string{"https://a.example", "https://b.example"}) {
@@ -136,9 +139,11 @@ func TestConfigFileRefused(t *testing.T) {
 
 func TestConfigRefused(t *testing.T) {
 	tests := []struct{ args, want string }{
-		{"--http-addr 10.0.0.1:7474", "give --insecure if that is meant"},
-		{"--http-addr :7474", "give --insecure if that is meant"},
-		{"--http-addr host:7474", "give --insecure if that is meant"},
+		{"--http-addr 10.0.0.1:7474", "give --auth, or --insecure if that is meant"},
+		{"--http-addr :7474", "give --auth, or --insecure if that is meant"},
+		{"--http-addr host:7474", "give --auth, or --insecure if that is meant"},
+		{"--http-addr :7474 --auth", "--advertise-http must say which address others call"},
+		{"--root-token-file f", "--root-token-file needs --auth"},
 		{"--http-addr :7474 --insecure", "--advertise-http must say which address others call"},
 		{"--raft-addr 0.0.0.0:1", "--advertise-raft must say which address others call"},
 		{"--gossip-addr [::]:1", "--advertise-gossip must say which address others call"},
@@ -148,6 +153,9 @@ func TestConfigRefused(t *testing.T) {
 		{"--peer-tls-cert c --peer-tls-key k", "--peer-tls-cert, --peer-tls-key and --peer-tls-ca go together"},
 		{"--tls-cert c", "--tls-cert and --tls-key go together"},
 		{"--tls-ca c", "--tls-ca needs --tls-cert"},
+		{"--llm-openai-url api.openai.com/v1", "--llm-openai-url must be a URL with http or https"},
+		{"--llm-openai-url https://u:secret@h/v1", "--llm-openai-url must be a URL with http or https and a host, and without user"},
+		{"--llm-anthropic-url https://h/v1?key=secret", "--llm-anthropic-url must be a URL"},
 		{"--config nosuch", "--config: open nosuch"},
 	}
 	for _, tt := range tests {
@@ -163,9 +171,12 @@ func TestConfigAccepted(t *testing.T) {
 		"--http-addr [::1]:7474",
 		"--http-addr localhost:7474",
 		"--http-addr :7474 --insecure --advertise-http h:1",
+		"--http-addr :7474 --auth --advertise-http h:1",
+		"--auth --root-token-file f",
 		"--raft-addr :1 --advertise-raft h:1 --gossip-addr :2 --advertise-gossip h:2",
 		"--role replica --join h:1",
 		"--bootstrap-expect 3 --join h:1 --join h:2",
+		"--llm-openai-url http://127.0.0.1:8000 --llm-anthropic-url https://h/a/v1/ --llm-timeout 5m --inject-bytes 4KiB",
 		"--tls-cert c --tls-key k --tls-ca a --peer-tls-cert c --peer-tls-key k --peer-tls-ca a",
 	} {
 		if _, err := loadConfig(t, strings.Fields(args), nil, ""); err != nil {

@@ -71,7 +71,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	addGroup(root, "nodes", "Nodes:", newServeCommand(), newDevCommand())
 	addGroup(root, "client", "Client:", newGetCommand(), newSetCommand(), newDeleteCommand(), newListCommand(), newWatchCommand())
-	addGroup(root, "operations", "Operations:", newClusterCommand(), newBenchCommand(), newVersionCommand())
+	addGroup(root, "operations", "Operations:", newClusterCommand(), newBackupCommand(), newRestoreCommand(), newInspectCommand(), newKeysCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }
 

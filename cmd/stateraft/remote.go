@@ -84,7 +84,7 @@ func explain(err error) error {
 	case errors.Is(err, client.ErrUnreachable) && !errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: is a node running there? --endpoints names others", err)
 	case errors.Is(err, client.ErrUnauthorized):
-		return fmt.Errorf("%w: --token gives an API key", err)
+		return fmt.Errorf("%w; --token or STATERAFT_TOKEN gives it", err)
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/httpapi"
+	"github.com/stateraft/stateraft/httpapi/proxy"
 )
 
 // How long each step of a shutdown may take; together below the 10 s after
@@ -55,6 +56,10 @@ over the file.`,
 // whatever the node stands on may hang.
 func serve(ctx context.Context, c serveConfig, stderr io.Writer) error {
 	log := newLogger(stderr, c.logLevel, c.logFormat).With("node", c.nodeID)
+	rootToken, err := loadRootToken(c.auth.rootToken)
+	if err != nil {
+		return err
+	}
 
 	// The listener comes first: a busy port is told before any file is made,
 	// and others must be told the address.
@@ -72,10 +77,16 @@ func serve(ctx context.Context, c serveConfig, stderr io.Writer) error {
 	api, err := httpapi.New(httpapi.Config{
 		Cluster: node, Logger: log, Metrics: registry, Version: version,
 		MaxValueBytes: int(c.maxValueBytes), CORSOrigins: c.corsOrigins,
+		Proxy: proxy.Config{
+			OpenAIURL: c.llm.openAI, AnthropicURL: c.llm.anthropic,
+			Timeout: c.llm.timeout, InjectBytes: int(c.llm.injectBytes),
+		},
+		Auth: c.auth.on, RootToken: rootToken,
 	})
 	if err != nil {
 		return errors.Join(err, node.Close())
 	}
+	c.tellAuth(log)
 	go func() {
 		if err := api.Serve(ln); err != nil {
 			fatal <- fmt.Errorf("serve the API: %w", err)

@@ -10,7 +10,10 @@ import (
 
 // The blocks of a stream that are not events of changes.
 const (
-	retryBlock   = "retry: 1000\n\n" // ms that a client waits before it connects again
+	// RetryBlock opens every stream: the ms that a client waits before it
+	// connects again.
+	RetryBlock = "retry: 1000\n\n"
+
 	resyncBlock  = "event: resync\ndata: {}\n\n"
 	aliveComment = ": keep-alive\n"
 )

@@ -79,13 +79,16 @@ type Hub struct {
 	shards    []*shard
 	snapshots chan struct{} // holds one token for each being sent
 
+	leases leases
+
 	events, resyncs atomic.Uint64
 	behind          atomic.Int64
 
-	mu    sync.Mutex // guards the fields below; taken after a shard's
-	subs  map[*Subscription]struct{}
-	next  int // shard of the next subscription
-	ended bool
+	mu       sync.Mutex // guards the fields below; taken after a shard's
+	subs     map[*Subscription]struct{}
+	next     int // shard of the next subscription
+	ended    bool
+	watching bool // for the ends of leases
 }
 
 // New returns a Hub without subscriptions.
@@ -152,6 +155,18 @@ func (h *Hub) delivered() uint64 {
 // Subscribe reserves a stream. Exactly one of the subscription's methods
 // Attach, Serve and Abandon must be called.
 func (h *Hub) Subscribe(t Topic, from Start) (*Subscription, error) {
+	s, err := h.reserve(t, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.hold(s); err != nil {
+		h.forget(s)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (h *Hub) reserve(t Topic, from Start) (*Subscription, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ended {
@@ -165,6 +180,7 @@ func (h *Hub) Subscribe(t Topic, from Start) (*Subscription, error) {
 	s := &Subscription{
 		shard: h.shards[h.next], group: &group{topic: t.clone()},
 		cursor: from.After, told: from.After, whole: from.whole(h.cfg.Source.State()),
+		lease: from.While,
 	}
 	h.subs[s] = struct{}{}
 	return s, nil
@@ -172,6 +188,7 @@ func (h *Hub) Subscribe(t Topic, from Start) (*Subscription, error) {
 
 // forget lets go of a subscription whose stream is over.
 func (h *Hub) forget(s *Subscription) {
+	h.leases.remove(s)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.subs, s)
@@ -187,15 +204,15 @@ func (h *Hub) End() {
 		subs = append(subs, s)
 	}
 	h.mu.Unlock()
-	for _, s := range subs {
-		s.shard.end(s)
-	}
+	h.endAll(subs)
 }
 
 // Close ends all streams and waits for the hub's goroutines. Serve may still
 // be about to return. It may be called again.
 func (h *Hub) Close() {
 	h.End()
-	h.cancel(ErrEnded)
+	h.mu.Lock()
+	h.cancel(ErrEnded) // no goroutine begins after this
+	h.mu.Unlock()
 	h.wg.Wait()
 }

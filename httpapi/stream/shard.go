@@ -99,10 +99,19 @@ func (sh *shard) release(s *Subscription) {
 	s.cursor = max(s.cursor, sh.cursor)
 }
 
-// end ends the stream of s, wherever it is.
-func (sh *shard) end(s *Subscription) {
+// endAmong ends the streams of those of subs that are the shard's.
+func (sh *shard) endAmong(subs []*Subscription) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	for _, s := range subs {
+		if s.shard == sh {
+			sh.end(s)
+		}
+	}
+}
+
+// end ends the stream of s, wherever it is. It requires sh.mu.
+func (sh *shard) end(s *Subscription) {
 	s.ended = true
 	if s.level && s.wake == nil {
 		_, _ = sh.wire.write(s.raw, sh.lastWords(s)) // the client has left: nobody to tell

@@ -26,6 +26,7 @@ type Subscription struct {
 	told   uint64 // the last id that the client was sent
 	offset int    // bytes of the next event that are in the connection already
 	whole  whole  // all present keys are to be told next
+	lease  Lease  // zero: none
 
 	at     uint32 // position in the group
 	slotAt uint32 // position in the shard's slot
@@ -141,7 +142,7 @@ func (s *Subscription) Abandon() { s.shard.hub.forget(s) }
 
 func (s *Subscription) opening() []byte {
 	if s.whole != wholeNone {
-		return []byte(retryBlock)
+		return []byte(RetryBlock)
 	}
 	return opening(s.cursor)
 }

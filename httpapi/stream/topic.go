@@ -29,11 +29,12 @@ func (t Topic) clone() Topic {
 	return t
 }
 
-// A Start says where a stream begins.
+// A Start says where a stream begins, and how long it may last.
 type Start struct {
 	After    uint64 // it tells the changes after this revision
 	Snapshot bool   // it first tells the present keys; After does not matter
 	Resync   bool   // the same, and says that it does so because changes may be missing
+	While    Lease  // it ends with this
 }
 
 // whole reports how the stream begins; it is a resync, too, if the history no

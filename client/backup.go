@@ -1,0 +1,153 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// backupType is the media type of backups.
+const backupType = "application/octet-stream"
+
+// Backup writes what the cluster holds at one revision to w, and returns the
+// revision. Writes go on meanwhile. It takes as long as it takes: ctx bounds the
+// whole, Config.AttemptTimeout how long a node may be silent. Nodes are asked one
+// after the other until one begins; what has begun is not begun again.
+//
+// After an error what w got is not to be used. A file that is cut is noticed
+// also later, by whoever reads it.
+func (cl *Cluster) Backup(ctx context.Context, w io.Writer) (revision uint64, err error) {
+	for n := 1; ; n++ {
+		revision, e := cl.backupOnce(ctx, w)
+		if e == nil {
+			return revision, nil
+		}
+		if e.Attempts = n; !cl.next(ctx, e, n) {
+			return 0, read.settle(e, false)
+		}
+	}
+}
+
+// next moves on to another endpoint if e says that the last one did nothing,
+// and another may.
+func (cl *Cluster) next(ctx context.Context, e *Error, n int) bool {
+	f := classify(e)
+	_, at := cl.c.endpoints.choose(write)
+	if (f != unreachable && f != unavailable) || n >= cl.c.config.MaxAttempts {
+		return false
+	}
+	cl.c.endpoints.leave(at)
+	return pause(ctx, cl.c.delay(n, f, e))
+}
+
+func (cl *Cluster) backupOnce(ctx context.Context, w io.Writer) (uint64, *Error) {
+	dog := newWatchdog(ctx, cl.c.config.AttemptTimeout)
+	defer dog.close()
+	endpoint, _ := cl.c.endpoints.choose(read)
+	req, err := cl.c.newRequest(dog.ctx, endpoint, &request{method: "GET", path: "/v1/backup"})
+	if err != nil {
+		return 0, refuse(ErrInvalidRequest, "%v", err)
+	}
+	req.Header.Set(headerTimeout, nodeTimeout(dog.limit))
+	res, err := dog.do(cl.c.http, req)
+	if err != nil {
+		return 0, connectionError(endpoint, dog.explain(err))
+	}
+	if e := refusal(endpoint, res, dog); e != nil {
+		return 0, e
+	}
+	cl.c.revision.observe(res.Header)
+	revision, err := strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
+	if err == nil {
+		_, err = io.Copy(w, dog)
+	}
+	if err != nil {
+		return 0, bodyError(endpoint, res.StatusCode, dog.explain(err))
+	}
+	return revision, nil
+}
+
+// refusal returns the error that a response is, unless it is a success.
+func refusal(endpoint string, res *http.Response, body io.Reader) *Error {
+	if res.StatusCode == http.StatusOK {
+		return nil
+	}
+	b, err := readBody(body, maxResponseBytes)
+	if err != nil {
+		return bodyError(endpoint, res.StatusCode, err)
+	}
+	e := responseError(res.StatusCode, res.Header, b)
+	e.Endpoint = endpoint
+	return e
+}
+
+// Restored says what a restore did.
+type Restored struct {
+	Revision uint64 `json:"revision"` // of the state from then on
+	Keys     uint64 `json:"keys"`     // in the backup
+	Backup   uint64 `json:"backup"`   // its revision
+}
+
+// Restore replaces what the cluster holds by the backup that r holds, all of it
+// or, after an error, nothing; ErrOutcomeUnknown says that either may be. A
+// cluster that has keys is ErrRefused, unless force. ctx bounds the whole, but not a Read of r that
+// blocks.
+//
+// It is sent once, but that other endpoints are tried while none can be reached.
+func (cl *Cluster) Restore(ctx context.Context, r io.Reader, force bool) (Restored, error) {
+	body := &touched{Reader: r}
+	for n := 1; ; n++ {
+		restored, e := cl.restoreOnce(ctx, body, force)
+		if e == nil {
+			return restored, nil
+		}
+		if e.Attempts = n; body.read || !cl.next(ctx, e, n) {
+			return Restored{}, e
+		}
+	}
+}
+
+func (cl *Cluster) restoreOnce(ctx context.Context, body io.Reader, force bool) (Restored, *Error) {
+	endpoint, _ := cl.c.endpoints.choose(write)
+	r := &request{method: "POST", path: "/v1/restore"}
+	if force {
+		r.query = url.Values{"force": {"true"}}
+	}
+	req, err := cl.c.newRequest(ctx, endpoint, r)
+	if err != nil {
+		return Restored{}, refuse(ErrInvalidRequest, "%v", err)
+	}
+	req.Body, req.GetBody, req.ContentLength = io.NopCloser(body), nil, -1
+	req.Header.Set("Content-Type", backupType)
+	req.Header.Set(headerTimeout, nodeTimeout(cl.c.config.Timeout))
+	res, err := cl.c.http.Do(req)
+	if err != nil {
+		return Restored{}, connectionError(endpoint, err)
+	}
+	defer res.Body.Close()
+	if e := refusal(endpoint, res, res.Body); e != nil {
+		return Restored{}, e
+	}
+	cl.c.revision.observe(res.Header)
+	var restored Restored
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxResponseBytes)).Decode(&restored); err != nil {
+		return Restored{}, bodyError(endpoint, res.StatusCode, errors.Join(err, ctx.Err()))
+	}
+	return restored, nil
+}
+
+// touched notes that something of it was read, after which it cannot be sent
+// anew.
+type touched struct {
+	io.Reader
+	read bool
+}
+
+func (t *touched) Read(p []byte) (int, error) {
+	t.read = true
+	return t.Reader.Read(p)
+}

@@ -1,0 +1,372 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+const testRootToken = "root-token-of-the-tests"
+
+// rootTokenFile returns the path of a root token that is kept as it must be.
+func rootTokenFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "root-token")
+	if err := os.WriteFile(path, []byte(testRootToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func startClusterWithAuth(t *testing.T) *processCluster {
+	t.Helper()
+	return startCluster(t, "--auth", "--log-level", "debug", "--root-token-file", rootTokenFile(t))
+}
+
+func (n *processNode) clientOf(t *testing.T, token string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{Endpoints: []string{n.url}, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestRootTokenFile(t *testing.T) {
+	tests := []struct {
+		name, content string
+		mode          os.FileMode
+		want, err     string
+	}{
+		{"good", testRootToken, 0o600, testRootToken, ""},
+		{"read-only", " " + testRootToken + "\r\n", 0o400, testRootToken, ""},
+		{"group may read", testRootToken, 0o640, "", "must be for its owner alone: its mode is 0640, not 0600"},
+		{"all may read", testRootToken, 0o604, "", "its mode is 0604"},
+		{"empty", " \n", 0o600, "", "is empty"},
+	}
+	for _, tt := range tests {
+		path := filepath.Join(t.TempDir(), tt.name)
+		if err := os.WriteFile(path, []byte(tt.content), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		got, err := loadRootToken(path)
+		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: got %q, %v", tt.name, got, err)
+		}
+		if err != nil && strings.Contains(err.Error(), testRootToken) {
+			t.Errorf("%s: the error holds the token", tt.name)
+		}
+	}
+	if got, err := loadRootToken(""); got != "" || err != nil {
+		t.Errorf("no file: %q, %v", got, err)
+	}
+	if _, err := loadRootToken("no/such"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no such file: %v", err)
+	}
+}
+
+// Ensure a node does not start with a root token that is none.
+func TestServeRefusesRootToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "short")
+	if err := os.WriteFile(path, []byte("short-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, "serve", "--data-dir", t.TempDir(), "--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0",
+		"--gossip-addr", "127.0.0.1:0", "--auth", "--root-token-file", path)
+	<-p.done
+	if code := p.cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(p.log.String(), "the root token must be 16 to 1024 bytes") ||
+		strings.Contains(p.log.String(), "short-secret") {
+		t.Errorf("exit code %d: %s", code, p.log)
+	}
+}
+
+// Ensure the commands of docs/auth.md do what it says.
+func TestDocumentedKeys(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, t.TempDir(), "--auth", "--root-token-file", rootTokenFile(t))
+	doc, err := os.ReadFile("../../docs/auth.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script strings.Builder
+	for line := range strings.Lines(string(doc)) {
+		command, isCommand := strings.CutPrefix(line, "    ")
+		switch {
+		case !isCommand, strings.HasPrefix(command, "stateraft serve"), strings.HasPrefix(command, "new EventSource"):
+		case strings.Contains(command, "urandom"): // the node has one already
+			script.WriteString("(umask 077; echo " + testRootToken + " > root-token)\n")
+		case strings.HasPrefix(command, "curl"):
+			script.WriteString(strings.TrimSuffix(command, "\n") + "; echo\n")
+		default:
+			script.WriteString(command)
+		}
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", strings.ReplaceAll(script.String(), "http://localhost:7474", n.url))
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "STATERAFT_ENDPOINTS="+n.url)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, script.String())
+	}
+	answers := string(out)
+	for _, want := range []string{
+		`{"version":1}`, `{"keys":["status"]}`, `{"error":"FORBIDDEN",`, `{"error":"UNAUTHORIZED",`, " was revoked", `{"error":"UNAUTHORIZED",`,
+		`"token":"sr_`, `"name":"reader"`, `"expiresAt":"2`, `{"keys":[{"id":"`,
+	} {
+		_, rest, found := strings.Cut(answers, want)
+		if !found {
+			t.Fatalf("%s is not in what is left of the answers, %s, of\n%s", want, answers, out)
+		}
+		answers = rest
+	}
+}
+
+// Ensure a revoked key is refused by three processes, and its streams at all of
+// them end, soon after one was told, whether anything else happens or not.
+func TestRevocationAcrossProcesses(t *testing.T) {
+	t.Parallel()
+	const rounds = 10
+	c := startClusterWithAuth(t)
+	for _, polled := range []bool{false, true} {
+		late, sum, slowest := 0, time.Duration(0), time.Duration(0)
+		for round := range rounds {
+			took := c.revocation(t, round, polled)
+			sum, slowest = sum+took, max(slowest, took)
+			if took > 100*time.Millisecond {
+				late++
+			}
+		}
+		t.Logf("polled %v: from the request to the last of 3 nodes and 6 streams: mean %v, slowest %v of %d", polled, sum/rounds, slowest, rounds)
+		if late > rounds/5 { // what else runs on this machine is not known
+			t.Errorf("%d of %d revocations took more than 100 ms", late, rounds)
+		}
+	}
+}
+
+// revocation makes a key, opens streams with it at every node, revokes it and
+// returns how long it took until all of them had ended. polled: and until every
+// node, asked all the time, refused it.
+func (c *processCluster) revocation(t *testing.T, round int, polled bool) time.Duration {
+	t.Helper()
+	ctx := context.Background()
+	key, token, err := c.nodes[round%3].clientOf(t, testRootToken).Keys.Create(ctx, client.NewKey{Scopes: []string{"state:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ending sync.WaitGroup
+	for _, n := range c.nodes {
+		for _, path := range []string{"/v1/state/wf/k/stream?access_token=" + token, "/v1/state/wf?access_token=" + token} {
+			body := openStream(t, n.url+path)
+			ending.Go(func() {
+				_, _ = io.Copy(io.Discard, body)
+				body.Close()
+			})
+		}
+	}
+	start := time.Now()
+	if polled {
+		for _, n := range c.nodes {
+			ending.Go(func() {
+				for getWith(n.url+"/v1/state/wf/k?consistency=stale", token) != http.StatusUnauthorized && time.Since(start) < testTimeout {
+				}
+			})
+		}
+	}
+	if err := c.nodes[(round+1)%3].clientOf(t, testRootToken).Keys.Revoke(ctx, key.ID); err != nil {
+		t.Fatal(err)
+	}
+	ending.Wait()
+	took := time.Since(start)
+	for i, n := range c.nodes {
+		if status := getWith(n.url+"/v1/state/wf/k?consistency=stale", token); status != http.StatusUnauthorized {
+			t.Errorf("node %d gave %d", i+1, status)
+		}
+	}
+	return took
+}
+
+// Ensure streams end soon after their key has run out, at every node.
+func TestStreamsEndWhenKeyRunsOut(t *testing.T) {
+	t.Parallel()
+	const ttl = 500 * time.Millisecond
+	c := startClusterWithAuth(t)
+	var lateness []time.Duration
+	for round := range 5 {
+		before := time.Now()
+		_, token, err := c.nodes[round%3].clientOf(t, testRootToken).Keys.Create(context.Background(), client.NewKey{Scopes: []string{"state:read"}, TTL: ttl})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := time.Now()
+		var ending sync.WaitGroup
+		for _, n := range c.nodes {
+			body := openStream(t, n.url+"/v1/state/wf?access_token="+token)
+			ending.Go(func() {
+				_, _ = io.Copy(io.Discard, body)
+				body.Close()
+			})
+		}
+		ending.Wait()
+		if lasted := time.Since(before); lasted < ttl {
+			t.Errorf("streams ended after %v, before their key", lasted)
+		}
+		lateness = append(lateness, time.Since(after)-ttl)
+		for i, n := range c.nodes {
+			if status := getWith(n.url+"/v1/state/wf", token); status != http.StatusUnauthorized {
+				t.Errorf("node %d gave %d", i+1, status)
+			}
+		}
+	}
+	slices.Sort(lateness)
+	t.Logf("the last of three streams was late by %v", lateness)
+	if median := lateness[len(lateness)/2]; median > 100*time.Millisecond {
+		t.Errorf("streams ended %v late", median)
+	}
+}
+
+// openStream returns a stream whose head and first block have come.
+func openStream(t *testing.T, url string) io.ReadCloser {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(res.Body).ReadString('\n'); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v", res.Status, err)
+	}
+	return res.Body
+}
+
+// getWith returns the status of a GET with a key, 0 for none.
+func getWith(url, token string) int {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	req.Header.Set("x-mnexium-key", token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res.StatusCode
+}
+
+// Ensure that after real traffic no secret is in what processes leave behind:
+// logs at their most talkative, figures, Raft logs and snapshots.
+func TestProcessesKeepSecrets(t *testing.T) {
+	t.Parallel()
+	c := startClusterWithAuth(t)
+	ctx := context.Background()
+	root := c.nodes[0].clientOf(t, testRootToken)
+	var secrets []string
+	ids := ""
+	for range 3 {
+		key, token, err := root.Keys.Create(ctx, client.NewKey{Name: "told", Scopes: []string{"state:read", "state:write"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = key.ID
+		secrets = append(secrets, token)
+	}
+	wrong := secrets[0][:len(secrets[0])-4] + "AAAA"
+	for i, n := range c.nodes {
+		holder := n.clientOf(t, secrets[i])
+		for v := range 50 {
+			if _, err := holder.State.Set(ctx, "wf", "k"+strconv.Itoa(v), v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		openStream(t, n.url+"/v1/state/wf/k/stream?access_token="+secrets[i]).Close()
+		for _, path := range []string{"/v1/state/wf?access_token=", "/v1/cluster?access_token=", "/no/such?access_token=", "/v1/state/wf/k/stream?access_token=%zz"} {
+			getWith(n.url+path+wrong, wrong)
+			getWith(n.url+path+secrets[i], testRootToken)
+		}
+	}
+	secrets = append(secrets, wrong, testRootToken)
+	for i, n := range c.nodes {
+		if getWith(n.url+"/metrics", testRootToken) != http.StatusOK {
+			t.Error("no metrics")
+		}
+		var figures bytes.Buffer
+		if err := scrape(&figures, n.url+"/metrics"); err != nil {
+			t.Fatal(err)
+		}
+		noSecret(t, "the metrics", figures.Bytes(), secrets)
+		n.stop(t, syscall.SIGTERM)
+		noSecret(t, "the log", []byte(n.log.String()), secrets)
+		found := false
+		err := filepath.WalkDir(n.dataDir(), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			found = found || bytes.Contains(content, []byte(ids))
+			noSecret(t, path, content, secrets)
+			return err
+		})
+		if err != nil || !found {
+			t.Errorf("node %d: the data directory does not hold the key's id: %v", i+1, err)
+		}
+	}
+}
+
+func scrape(into io.Writer, url string) error {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+testRootToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(into, res.Body)
+	return err
+}
+
+func (n *processNode) dataDir() string {
+	for i, flag := range n.flags {
+		if flag == "--data-dir" {
+			return n.flags[i+1]
+		}
+	}
+	return ""
+}
+
+// noSecret looks for what follows the id of a token, and for whole root tokens.
+func noSecret(t *testing.T, where string, text []byte, secrets []string) {
+	t.Helper()
+	for _, s := range secrets {
+		if parts := strings.SplitN(s, "_", 3); len(parts) == 3 {
+			s = parts[2]
+		}
+		if i := bytes.Index(text, []byte(s)); i >= 0 {
+			t.Errorf("%s holds a secret: …%.120q", where, text[max(0, i-60):])
+		}
+	}
+}
