@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -90,6 +91,7 @@ func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*
 	for name, values := range r.header {
 		req.Header[name] = values
 	}
+	hideIdempotencyKey(req.Header)
 	req.Header.Set("User-Agent", "stateraft-go")
 	if len(r.body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
@@ -101,6 +103,17 @@ func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*
 		req.Header.Set(headerMinRevision, strconv.FormatUint(r.minRevision, 10))
 	}
 	return req, nil
+}
+
+// hideIdempotencyKey writes the header's name in a way that net/http does not
+// look for: it would send such a request again by itself, and tell of the last
+// try only, so that a write which happened could look like one that was not
+// sent. Names of headers have no case on the wire.
+func hideIdempotencyKey(h http.Header) {
+	if key, ok := h[headerIdempotencyKey]; ok {
+		delete(h, headerIdempotencyKey)
+		h[strings.ToLower(headerIdempotencyKey)] = key
+	}
 }
 
 // nodeTimeout is the time that a node gets, in seconds: nine tenths of what is
