@@ -45,5 +45,6 @@ fi
 export STATERAFT_TEST_NODE_MODULES=$PWD/$node/node_modules
 
 scripts/lint.sh
-go test -race "$@" ./...
+# One package after the other: many tests measure time.
+go test -race -p 1 "$@" ./...
 scripts/fuzz.sh 3s

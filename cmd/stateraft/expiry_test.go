@@ -58,7 +58,7 @@ func TestExpiryLateness(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 
-			begin := time.Now().Add(time.Second + time.Duration(load.keys/25)*time.Millisecond) // all are there by then
+			begin := time.Now().Add(2*time.Second + time.Duration(load.keys/10)*time.Millisecond) // all are there by then
 			arrivals := subscribeExpiry(t, ctx, near, "ends", load.keys)
 			endings := setEndings(t, far, "ends", load, begin)
 			if late := time.Since(begin); late > 0 {

@@ -141,18 +141,18 @@ func TestFailoverGap(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		bound time.Duration
-		end   func(n *processNode) // ends the leader
-		begin func(n *processNode) // brings it back
+		end   func(t *testing.T, n *processNode) // ends the leader
+		begin func(t *testing.T, n *processNode) // brings it back
 	}{
 		{"kill", time.Second,
-			func(n *processNode) { n.stop(t, syscall.SIGKILL) },
-			func(n *processNode) { n.start(t) }},
+			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGKILL) },
+			func(t *testing.T, n *processNode) { n.start(t) }},
 		{"term", time.Second,
-			func(n *processNode) { n.stop(t, syscall.SIGTERM) },
-			func(n *processNode) { n.start(t) }},
+			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGTERM) },
+			func(t *testing.T, n *processNode) { n.start(t) }},
 		{"pause", 3 * time.Second,
-			func(n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(2 * time.Second) },
-			func(n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) }},
+			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(2 * time.Second) },
+			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := startCluster(t)
@@ -164,14 +164,14 @@ func TestFailoverGap(t *testing.T) {
 				leader := c.leader(t)
 				begin := time.Now()
 				m.down[leader].Store(true)
-				tt.end(c.nodes[leader])
+				tt.end(t, c.nodes[leader])
 				time.Sleep(time.Second) // of load on the others
 				from, to := m.longestAt(begin)
 				if gaps = append(gaps, to.Sub(from)); to.Sub(from) > tt.bound {
 					t.Errorf("no write from %v to %v, want at most %v; the logs since %v:%s",
 						from.Sub(begin), to.Sub(begin), tt.bound, begin.UTC(), c.logsSince(begin))
 				}
-				tt.begin(c.nodes[leader])
+				tt.begin(t, c.nodes[leader])
 				c.nodes[leader].waitReady(t)
 				m.down[leader].Store(false)
 			}
