@@ -24,6 +24,10 @@ lint: ## the checks alone
 bench: ## load on a throw-away three-node cluster
 	scripts/bench.sh
 
+.PHONY: torture
+torture: ## five minutes of faults against a cluster; as root, with network faults
+	go run ./cmd/torture --duration 5m
+
 .PHONY: proto
 proto: ## the Go code of every .proto file anew
 	scripts/proto.sh

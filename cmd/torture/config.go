@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/faults"
+	"github.com/stateraft/stateraft/cmd/torture/internal/workload"
+)
+
+const (
+	mostNodes    = 9
+	mostDuration = 24 * time.Hour
+	leastHold    = time.Second
+)
+
+// config is what the command line says.
+type config struct {
+	duration   time.Duration
+	seed       uint64
+	nodes      int
+	faults     string
+	workloads  string
+	combined   bool
+	hold       time.Duration
+	binary     string
+	serveFlags string
+	report     string
+	loopback   bool
+	list       bool
+	keep       bool
+}
+
+// parse reads the command line.
+func parse(args []string, stderr io.Writer) (*config, error) {
+	c := &config{}
+	fs := flag.NewFlagSet("torture", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.DurationVar(&c.duration, "duration", time.Minute, "how long to hurt the cluster")
+	fs.Uint64Var(&c.seed, "seed", uint64(time.Now().UnixNano()), "determines the faults and what clients do")
+	fs.IntVar(&c.nodes, "nodes", 3, "number of nodes, all voters")
+	fs.StringVar(&c.faults, "faults", "", "faults by name or row of the fault matrix, comma-separated; none: no faults (default all)")
+	fs.StringVar(&c.workloads, "workloads", "", "workloads by name, comma-separated (default all)")
+	fs.BoolVar(&c.combined, "combined", false, "a process fault and a network fault at the same time")
+	fs.DurationVar(&c.hold, "hold", 0, "longest time that a fault is held (default: each fault's own)")
+	fs.StringVar(&c.binary, "binary", "", "stateraft to test (default: built from ./cmd/stateraft)")
+	fs.StringVar(&c.serveFlags, "serve-flags", "", "flags for every node's serve, separated by spaces")
+	fs.StringVar(&c.report, "report", "torture-report", "directory for the report, the nodes' logs and the history; what it has of them is replaced")
+	fs.BoolVar(&c.loopback, "loopback", false, "no network namespaces, even where they can be had")
+	fs.BoolVar(&c.list, "list", false, "list faults and workloads, and with -seed the first rounds, and do nothing")
+	fs.BoolVar(&c.keep, "keep", false, "keep the nodes' data in the report's directory")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	switch {
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("torture takes no argument such as %q", fs.Arg(0))
+	case c.nodes < 1 || c.nodes > mostNodes:
+		return nil, fmt.Errorf("--nodes must be from 1 to %d", mostNodes)
+	case c.hold != 0 && (c.hold < leastHold || c.hold > c.duration):
+		return nil, fmt.Errorf("--hold must be from %v to the --duration", leastHold)
+	case c.duration <= 0 || c.duration > mostDuration:
+		return nil, fmt.Errorf("--duration must be above 0 and at most %v", mostDuration)
+	}
+	return c, nil
+}
+
+// command is the command line that repeats the run.
+func (c *config) command() string {
+	parts := []string{"torture", "--seed", fmt.Sprint(c.seed), "--duration", c.duration.String(), "--nodes", fmt.Sprint(c.nodes)}
+	for _, f := range []struct{ name, value string }{
+		{"faults", c.faults}, {"workloads", c.workloads}, {"serve-flags", c.serveFlags},
+	} {
+		if f.value != "" {
+			parts = append(parts, "--"+f.name, f.value)
+		}
+	}
+	if c.combined {
+		parts = append(parts, "--combined")
+	}
+	if c.hold != 0 {
+		parts = append(parts, "--hold", c.hold.String())
+	}
+	if c.loopback {
+		parts = append(parts, "--loopback")
+	}
+	return strings.Join(parts, " ")
+}
+
+// selected returns the faults and the workloads of a run.
+func (c *config) selected(isolated bool) ([]faults.Fault, []workload.Spec, error) {
+	chosen, err := faults.Select(c.faults, c.nodes, isolated)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range chosen {
+		if c.hold != 0 {
+			chosen[i].Most = c.hold
+		}
+	}
+	if c.workloads == "" {
+		return chosen, workload.All, nil
+	}
+	var specs []workload.Spec
+	for _, name := range strings.Split(c.workloads, ",") {
+		i := slices.IndexFunc(workload.All, func(s workload.Spec) bool { return s.Name == name })
+		if i < 0 {
+			return nil, nil, fmt.Errorf("no workload is named %q", name)
+		}
+		specs = append(specs, workload.All[i])
+	}
+	return chosen, specs, nil
+}
+
+// prepare makes the report's directory and the binary, and returns the nodes'
+// directory.
+func (c *config) prepare(stderr io.Writer) (data string, err error) {
+	if err := os.MkdirAll(c.report, 0o755); err != nil {
+		return "", err
+	}
+	data = filepath.Join(c.report, "data")
+	if err := os.RemoveAll(data); err != nil {
+		return "", err
+	}
+	if c.binary == "" {
+		c.binary = filepath.Join(c.report, "stateraft")
+		if err := build(c.binary, stderr); err != nil {
+			return "", fmt.Errorf("build stateraft (or give --binary): %w", err)
+		}
+	}
+	if c.binary, err = filepath.Abs(c.binary); err != nil {
+		return "", err
+	}
+	if info, err := os.Stat(c.binary); err != nil || info.IsDir() {
+		return "", errors.Join(fmt.Errorf("--binary %s is no program", c.binary), err)
+	}
+	return data, os.MkdirAll(data, 0o700)
+}

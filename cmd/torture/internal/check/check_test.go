@@ -1,0 +1,220 @@
+package check_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/check"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+const ms = time.Millisecond
+
+// at gives an operation its time, in milliseconds.
+func at(call, ret int, op history.Op) history.Op {
+	op.Call, op.Return = time.Duration(call)*ms, time.Duration(ret)*ms
+	if op.Outcome == "" {
+		op.Outcome = history.OK
+	}
+	return op
+}
+
+func set(value string, version uint64) history.Op {
+	return history.Op{Kind: history.Set, Workflow: "w", Key: "k", Value: value, Version: version}
+}
+
+func setAt(value string, expected, version uint64) history.Op {
+	return history.Op{Kind: history.SetAt, Workflow: "w", Key: "k", Value: value, Expected: expected, Version: version}
+}
+
+func conflict(value string, expected, current uint64) history.Op {
+	op := setAt(value, expected, current)
+	op.Conflict = true
+	return op
+}
+
+func get(value string, version uint64) history.Op {
+	return history.Op{Kind: history.Get, Workflow: "w", Key: "k", Value: value, Version: version, Found: value != ""}
+}
+
+func del(found bool) history.Op {
+	return history.Op{Kind: history.Delete, Workflow: "w", Key: "k", Found: found}
+}
+
+func unknown(op history.Op) history.Op {
+	op.Outcome, op.Version, op.Found = history.Unknown, 0, false
+	return op
+}
+
+func refused(op history.Op) history.Op {
+	op.Outcome, op.Version = history.Refused, 0
+	return op
+}
+
+func by(client int, op history.Op) history.Op {
+	op.Client = client
+	return op
+}
+
+func copyOf(id string, op history.Op) history.Op {
+	op.Idempotency = id
+	return op
+}
+
+func token(min, revision uint64, op history.Op) history.Op {
+	op.MinRevision, op.Revision = min, revision
+	return op
+}
+
+func lasting(d time.Duration, op history.Op) history.Op {
+	op.TTL = d
+	return op
+}
+
+func on(key string, op history.Op) history.Op {
+	op.Key = key
+	return op
+}
+
+// final is one key on two nodes.
+func final(first, second history.Entry) map[string][]history.Entry {
+	return map[string][]history.Entry{"n1": {first}, "n2": {second}}
+}
+
+func entry(value string, version uint64) history.Entry {
+	return history.Entry{Workflow: "w", Key: "k", Value: value, Version: version}
+}
+
+func same(value string, version uint64) map[string][]history.Entry {
+	return final(entry(value, version), entry(value, version))
+}
+
+// scenario is a forged history and whether a checker must find fault with it.
+type scenario struct {
+	name  string
+	ops   []history.Op
+	final map[string][]history.Entry
+	wrong bool
+}
+
+func run(t *testing.T, workload string, checker check.Checker, scenarios []scenario) {
+	t.Helper()
+	for _, tt := range scenarios {
+		t.Run(tt.name, func(t *testing.T) {
+			for i := range tt.ops {
+				tt.ops[i].Workload = workload
+			}
+			v := checker(&history.History{Ops: tt.ops, Final: tt.final})
+			if v.OK() == tt.wrong {
+				t.Errorf("%d violations: %q", v.Violations, v.Told)
+			}
+			if v.OK() && v.Checked == 0 {
+				t.Error("nothing was looked at")
+			}
+		})
+	}
+}
+
+func TestLinearizable(t *testing.T) {
+	run(t, "register", check.Linearizable, []scenario{
+		{"in turn", []history.Op{
+			at(0, 1, set("1", 1)), at(2, 3, get("1", 1)), at(4, 5, setAt("2", 1, 2)), at(6, 7, conflict("3", 1, 2)),
+			at(8, 9, del(true)), at(10, 11, get("", 0)), at(12, 13, del(false)), at(14, 15, conflict("4", 2, 0)), at(16, 17, set("5", 4)),
+		}, nil, false},
+		{"at the same time", []history.Op{at(0, 9, set("1", 2)), at(1, 8, set("2", 1)), at(2, 7, get("2", 1))}, nil, false},
+		{"stale read", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, get("1", 1))}, nil, true},
+		{"read of nothing after a write", []history.Op{at(0, 1, set("1", 1)), at(2, 3, get("", 0))}, nil, true},
+		{"read that goes back", []history.Op{at(0, 1, set("1", 1)), at(2, 9, set("2", 2)), at(3, 4, get("2", 2)), at(5, 6, get("1", 1))}, nil, true},
+		{"lost write", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, set("3", 2))}, nil, true},
+		{"two winners of one version", []history.Op{at(0, 1, set("1", 1)), at(2, 9, setAt("2", 1, 2)), at(3, 8, setAt("3", 1, 2))}, nil, true},
+		{"conflict that was none", []history.Op{at(0, 1, set("1", 1)), at(2, 3, conflict("2", 1, 1))}, nil, true},
+		{"version from the start after a delete", []history.Op{at(0, 1, set("1", 1)), at(2, 3, del(true)), at(4, 5, set("2", 1))}, nil, true},
+		{"unknown, and it happened", []history.Op{at(0, 1, unknown(set("1", 0))), at(2, 3, get("1", 1))}, nil, false},
+		{"unknown, and it happened late", []history.Op{at(0, 1, unknown(set("1", 0))), at(2, 3, set("2", 1)), at(4, 5, get("2", 1)), at(6, 7, get("1", 2))}, nil, false},
+		{"unknown, and it never happened", []history.Op{at(0, 1, unknown(set("1", 0))), at(2, 3, set("2", 1)), at(4, 5, get("2", 1))}, nil, false},
+		{"unknown, and it happened twice", []history.Op{at(0, 1, unknown(set("1", 0))), at(2, 3, get("1", 1)), at(4, 5, set("2", 2)), at(6, 7, get("1", 3))}, nil, true},
+		{"unknown, before its call", []history.Op{at(0, 1, get("1", 1)), at(2, 3, unknown(set("1", 0)))}, nil, true},
+		{"refused, and it happened", []history.Op{at(0, 1, refused(set("1", 0))), at(2, 3, get("1", 1))}, nil, true},
+	})
+}
+
+func TestVersions(t *testing.T) {
+	run(t, "any", check.Versions, []scenario{
+		{"rising", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, get("1", 1)), at(6, 7, set("3", 5))}, nil, false},
+		{"in any order at the same time", []history.Op{at(0, 9, set("1", 2)), at(1, 8, set("2", 1))}, nil, false},
+		{"a copy gets the old answer", []history.Op{at(0, 1, copyOf("a", set("1", 1))), at(2, 3, set("2", 2)), at(4, 5, copyOf("a", set("1", 1)))}, nil, false},
+		{"reset", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, set("3", 1))}, nil, true},
+		{"given twice at the same time", []history.Op{at(0, 9, set("1", 1)), at(1, 8, set("2", 1))}, nil, true},
+		{"read with another value", []history.Op{at(0, 1, set("1", 1)), at(2, 3, get("2", 1))}, nil, true},
+	})
+}
+
+func TestCounter(t *testing.T) {
+	run(t, "counter", check.Counter, []scenario{
+		{"all there", []history.Op{at(0, 1, setAt("1", 0, 1)), at(2, 3, conflict("1", 0, 1)), at(4, 5, setAt("2", 1, 2))}, same("2", 2), false},
+		{"unknown, and it happened", []history.Op{at(0, 1, setAt("1", 0, 1)), at(2, 3, unknown(setAt("2", 1, 0)))}, same("2", 2), false},
+		{"unknown, and it did not", []history.Op{at(0, 1, setAt("1", 0, 1)), at(2, 3, unknown(setAt("2", 1, 0)))}, same("1", 1), false},
+		{"lost", []history.Op{at(0, 1, setAt("1", 0, 1)), at(4, 5, setAt("2", 1, 2))}, same("1", 1), true},
+		{"lost on one node", []history.Op{at(0, 1, setAt("1", 0, 1)), at(4, 5, setAt("2", 1, 2))}, final(entry("2", 2), entry("1", 1)), true},
+		{"gone", []history.Op{at(0, 1, setAt("1", 0, 1))}, map[string][]history.Entry{"n1": nil}, true},
+		{"two winners", []history.Op{at(0, 1, setAt("1", 0, 1)), at(2, 9, setAt("2", 1, 2)), at(3, 8, setAt("2", 1, 3))}, same("3", 3), true},
+		{"one too many", []history.Op{at(0, 1, setAt("1", 0, 1)), at(2, 3, refused(setAt("2", 1, 0)))}, same("2", 2), true},
+	})
+}
+
+func TestOnce(t *testing.T) {
+	run(t, "once", check.Once, []scenario{
+		{"sent once", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, copyOf("b", set("b", 2)))}, same("b", 2), false},
+		{"sent again", []history.Op{at(0, 1, unknown(copyOf("a", set("a", 0)))), at(2, 3, copyOf("a", set("a", 1))), at(4, 5, copyOf("b", set("b", 2))), at(6, 7, copyOf("a", set("a", 1)))}, same("b", 2), false},
+		{"unknown for ever", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, unknown(copyOf("b", set("b", 0))))}, same("b", 2), false},
+		{"refused for ever", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, refused(copyOf("b", set("b", 0))))}, same("a", 1), false},
+		{"done twice, as its answers say", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, copyOf("a", set("a", 2)))}, same("a", 2), true},
+		{"done twice, as the end says", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, copyOf("b", set("b", 2)))}, same("b", 3), true},
+		{"lost", []history.Op{at(0, 1, copyOf("a", set("a", 1))), at(2, 3, copyOf("b", set("b", 2)))}, same("a", 1), true},
+		{"two with one version", []history.Op{at(0, 9, copyOf("a", set("a", 1))), at(1, 8, copyOf("b", set("b", 1))), at(10, 11, copyOf("c", set("c", 2)))}, same("c", 3), true},
+	})
+}
+
+func TestAdds(t *testing.T) {
+	run(t, "adds", check.Adds, []scenario{
+		{"there", []history.Op{at(0, 1, set("1", 1))}, same("1", 1), false},
+		{"unknown, and not there", []history.Op{at(0, 1, unknown(on("x", set("1", 0))))}, same("1", 1), false},
+		{"acknowledged and lost", []history.Op{at(0, 1, set("1", 1)), at(2, 3, on("x", set("2", 1)))}, same("1", 1), true},
+		{"lost on one node", []history.Op{at(0, 1, set("1", 1))}, map[string][]history.Entry{"n1": {entry("1", 1)}, "n2": nil}, true},
+		{"refused and there", []history.Op{at(0, 1, refused(set("1", 0)))}, same("1", 1), true},
+	})
+}
+
+func TestSession(t *testing.T) {
+	run(t, "session", check.Session, []scenario{
+		{"goes on", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(7, 7, get("1", 1))), at(4, 5, token(7, 9, get("2", 2)))}, nil, false},
+		{"another session's past", []history.Op{at(0, 1, token(0, 7, set("1", 2))), at(2, 3, by(2, token(0, 5, get("0", 1))))}, nil, false},
+		{"misses its own write", []history.Op{at(0, 1, token(0, 7, set("1", 2))), at(2, 3, token(7, 7, get("0", 1)))}, nil, true},
+		{"finds nothing after its own write", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(7, 7, get("", 0)))}, nil, true},
+		{"goes back", []history.Op{at(0, 1, token(0, 7, get("2", 2))), at(2, 3, token(7, 8, get("1", 1)))}, nil, true},
+		{"an answer from before the token", []history.Op{at(0, 1, token(7, 6, get("1", 1)))}, nil, true},
+	})
+}
+
+func TestTTL(t *testing.T) {
+	second := func(op history.Op) history.Op { return lasting(time.Second, op) }
+	run(t, "ttl", check.TTL, []scenario{
+		{"ends in time", []history.Op{at(0, 5, second(set("1", 1))), at(500, 505, get("1", 1)), at(1001, 1003, get("", 0))}, nil, false},
+		{"renewed", []history.Op{at(0, 5, second(set("1", 1))), at(800, 805, second(set("2", 2))), at(1500, 1505, get("2", 2)), at(1801, 1803, get("", 0))}, nil, false},
+		{"a renewal that was refused", []history.Op{at(0, 5, second(set("1", 1))), at(800, 805, second(refused(set("2", 0)))), at(1001, 1003, get("", 0))}, nil, false},
+		{"early", []history.Op{at(0, 5, second(set("1", 1))), at(980, 990, get("", 0))}, nil, true},
+		{"early after a renewal", []history.Op{at(0, 5, second(set("1", 1))), at(800, 805, second(set("2", 2))), at(1500, 1505, get("", 0))}, nil, true},
+		{"early after a renewal of unknown outcome", []history.Op{at(0, 5, second(set("1", 1))), at(500, 505, second(unknown(set("2", 0)))), at(900, 905, get("", 0))}, nil, true},
+	})
+}
+
+func TestEqual(t *testing.T) {
+	run(t, "any", check.Equal, []scenario{
+		{"equal", nil, same("1", 1), false},
+		{"another value", nil, final(entry("1", 1), entry("2", 1)), true},
+		{"another version", nil, final(entry("1", 1), entry("1", 2)), true},
+		{"a key is missing", nil, map[string][]history.Entry{"n1": {entry("1", 1)}, "n2": nil}, true},
+		{"a key too many", nil, map[string][]history.Entry{"n1": nil, "n2": {entry("1", 1)}}, true},
+		{"nobody was read", nil, nil, true},
+	})
+}

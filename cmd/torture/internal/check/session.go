@@ -1,0 +1,42 @@
+package check
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+// Session checks clients that go from node to node with the revision of their
+// last answer: what they read is never older than what they have written or
+// read before. Keys of that workload are only ever set.
+func Session(h *history.History) *Verdict {
+	v := &Verdict{Name: "sessions", Promise: "a stale read with a revision's token shows the session's own writes and never goes back"}
+	ops := h.Of("session")
+	slices.SortStableFunc(ops, func(a, b history.Op) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.Call, b.Call))
+	})
+	type place struct {
+		client int
+		slot   slot
+	}
+	seen := map[place]history.Op{}
+	for _, op := range ops {
+		if op.Outcome != history.OK {
+			continue
+		}
+		v.Checked++
+		at := place{op.Client, slotOf(op)}
+		before := seen[at]
+		if op.Kind == history.Get && op.Version < before.Version {
+			v.Fail("the %s with token %d found version %d, after the %s had version %d", describe(op), op.MinRevision, op.Version, describe(before), before.Version)
+		}
+		if op.Revision < op.MinRevision {
+			v.Fail("the %s with token %d was answered from revision %d", describe(op), op.MinRevision, op.Revision)
+		}
+		if op.Version > before.Version {
+			seen[at] = op
+		}
+	}
+	return v
+}

@@ -1,0 +1,59 @@
+package check
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+// TTL checks keys that end: none is absent sooner than its TTL after the call
+// of its last acknowledged set, by the client's monotonic clock. One client
+// works on a key, always with the same TTL, so that a set of unknown outcome
+// can only put the end off. How late keys end is told.
+func TTL(h *history.History) *Verdict {
+	v := &Verdict{Name: "ttl", Promise: "a key never ends early"}
+	bySlot := map[slot][]history.Op{}
+	for _, op := range h.Of("ttl") {
+		bySlot[slotOf(op)] = append(bySlot[slotOf(op)], op)
+	}
+	var late []time.Duration
+	for _, ops := range bySlot {
+		slices.SortFunc(ops, func(a, b history.Op) int { return cmp.Compare(a.Call, b.Call) })
+		if d, ended := lifetime(v, ops); ended {
+			late = append(late, d)
+		}
+	}
+	if len(late) > 0 {
+		slices.Sort(late)
+		v.note("%d keys seen to end; found after their time at most: median %v, worst %v", len(late), late[len(late)/2].Round(time.Millisecond), late[len(late)-1].Round(time.Millisecond))
+	}
+	return v
+}
+
+// lifetime goes through one key's operations, in order. It returns by how much
+// the key outlived its time as far as linearizable reads showed, if it is known
+// when that was.
+func lifetime(v *Verdict, ops []history.Op) (late time.Duration, ended bool) {
+	var set history.Op // the last acknowledged
+	unsure := false    // a set of unknown outcome came after it
+	for _, op := range ops {
+		switch {
+		case op.Wrote():
+			set, unsure = op, false
+		case op.Outcome == history.Unknown && op.Kind.IsWrite():
+			unsure = true
+		case op.Kind != history.Get || op.Outcome != history.OK || set.Version == 0:
+		case op.Found && !op.Stale:
+			late = max(late, op.Call-set.Return-set.TTL)
+		case !op.Found:
+			v.Checked++
+			ended = !unsure
+			if op.Return < set.Call+set.TTL {
+				v.Fail("absent in the %s, %v before %v were over since the %s", describe(op), set.Call+set.TTL-op.Return, set.TTL, describe(set))
+			}
+		}
+	}
+	return late, ended && !unsure
+}

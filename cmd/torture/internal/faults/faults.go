@@ -1,0 +1,133 @@
+// Package faults hurts a cluster, and heals it again, on a schedule that a seed
+// determines.
+package faults
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/node"
+)
+
+// Kind says what a fault works on: of each kind one fault at a time.
+type Kind string
+
+const (
+	Process Kind = "process"
+	Network Kind = "network" // needs a network namespace for each node
+)
+
+// Fault is one way to hurt a cluster.
+type Fault struct {
+	Name  string
+	Row   string // of the fault matrix
+	About string
+	Kind  Kind
+	Least int           // nodes that it takes
+	Most  time.Duration // for which it is held
+
+	begin func(context.Context, *Scene) (Hurt, error)
+}
+
+// Scene is what a fault finds.
+type Scene struct {
+	Cluster *node.Cluster
+	Rand    *rand.Rand
+}
+
+// Hurt is a fault that has begun.
+type Hurt struct {
+	What string // was done, to whom
+	// End undoes it. It does not wait until the cluster is whole.
+	End func(context.Context) error
+}
+
+// All are the faults.
+var All = append(processFaults, networkFaults...)
+
+// Possible returns nil if the fault can be had on such a cluster, else why not.
+func (f Fault) Possible(nodes int, isolated bool) error {
+	switch {
+	case f.Kind == Network && !isolated:
+		return fmt.Errorf("%s needs network namespaces", f.Name)
+	case nodes < f.Least:
+		return fmt.Errorf("%s takes %d nodes", f.Name, f.Least)
+	}
+	return nil
+}
+
+// Select returns the faults that a list names, by name or by row of the fault
+// matrix. Empty: all that are possible. One that is named and not possible is
+// an error.
+func Select(list string, nodes int, isolated bool) ([]Fault, error) {
+	var selected []Fault
+	if list == "" {
+		for _, f := range All {
+			if f.Possible(nodes, isolated) == nil {
+				selected = append(selected, f)
+			}
+		}
+		return selected, nil
+	}
+	for _, name := range strings.Split(list, ",") {
+		if name == "none" {
+			continue
+		}
+		found := false
+		for _, f := range All {
+			if !strings.EqualFold(f.Name, name) && !strings.EqualFold(f.Row, name) {
+				continue
+			}
+			if err := f.Possible(nodes, isolated); err != nil {
+				return nil, err
+			}
+			selected, found = append(selected, f), true
+		}
+		if !found {
+			return nil, fmt.Errorf("no fault and no row is named %q", name)
+		}
+	}
+	return selected, nil
+}
+
+// any returns a node.
+func (s *Scene) any() *node.Node { return s.Cluster.Nodes[s.Rand.IntN(len(s.Cluster.Nodes))] }
+
+// some returns n different nodes.
+func (s *Scene) some(n int) []*node.Node {
+	var nodes []*node.Node
+	for _, i := range s.Rand.Perm(len(s.Cluster.Nodes))[:n] {
+		nodes = append(nodes, s.Cluster.Nodes[i])
+	}
+	return nodes
+}
+
+// leader returns the node that leads; where none does, any.
+func (s *Scene) leader(ctx context.Context) *node.Node {
+	if n, err := s.Cluster.Leader(ctx); err == nil {
+		return n
+	}
+	return s.any()
+}
+
+// follower returns a node that does not lead.
+func (s *Scene) follower(ctx context.Context) *node.Node {
+	leader := s.leader(ctx)
+	for {
+		if n := s.any(); n != leader {
+			return n
+		}
+	}
+}
+
+// names lists nodes for people.
+func names(nodes []*node.Node) string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.Name)
+	}
+	return strings.Join(all, ", ")
+}

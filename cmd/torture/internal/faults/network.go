@@ -1,0 +1,165 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/node"
+)
+
+var networkFaults = []Fault{
+	{"cut-leader", "N1", "the leader cut off the other nodes", Network, 2, 4 * time.Second, cutting(theLeader)},
+	{"cut-follower", "N1", "a follower cut off the other nodes", Network, 2, 4 * time.Second, cutting(aFollower)},
+	{"cut-halves", "N1", "the nodes cut in two halves, at random", Network, 3, 4 * time.Second, cutting(minority)},
+	{"cut-all", "N1", "every node cut off every other", Network, 2, 3 * time.Second, cuttingAll},
+	{"mute-leader", "N3", "nothing that the leader sends arrives", Network, 2, 4 * time.Second, oneWay(theLeader, node.Out)},
+	{"deaf-leader", "N3", "nothing arrives at the leader", Network, 2, 4 * time.Second, oneWay(theLeader, node.In)},
+	{"mute-follower", "N3", "nothing that a follower sends arrives", Network, 2, 4 * time.Second, oneWay(aFollower, node.Out)},
+	{"deaf-follower", "N3", "nothing arrives at a follower", Network, 2, 4 * time.Second, oneWay(aFollower, node.In)},
+	{"bridge", "N4", "two sides that see each other only through one node", Network, 3, 4 * time.Second, bridging},
+	{"ring", "N4", "each node sees its two neighbours only", Network, 5, 4 * time.Second, ringing},
+	{"flap", "N1", "a node cut off and joined again every 50 to 400 ms", Network, 2, 4 * time.Second, flapping},
+	{"loss", "N5", "5, 20 or 50 % of all packets between nodes lost", Network, 2, 5 * time.Second, losing},
+	{"reset", "N6", "TCP connections of one node refused and reset, again and again", Network, 2, 3 * time.Second, resetting},
+	{"cut-raft", "N8", "the leader's Raft port cut off, gossip goes on", Network, 2, 4 * time.Second, cuttingPort(node.RaftPort)},
+	{"cut-gossip", "N8", "the leader's gossip port cut off, Raft goes on", Network, 2, 4 * time.Second, cuttingPort(node.GossipPort)},
+}
+
+func aFollower(ctx context.Context, s *Scene) []*node.Node { return []*node.Node{s.follower(ctx)} }
+
+func minority(_ context.Context, s *Scene) []*node.Node {
+	return s.some((len(s.Cluster.Nodes) - 1) / 2)
+}
+
+// apply makes rules those of the network, until the hurt ends.
+func (s *Scene) apply(what string, rules []node.Rule) (Hurt, error) {
+	network := s.Cluster.Network
+	return Hurt{what, func(context.Context) error { return network.Heal() }}, network.Apply(rules)
+}
+
+// pairs returns a rule for each ordered pair of nodes that are apart.
+func (s *Scene) pairs(apart func(a, b int) bool) []node.Rule {
+	var rules []node.Rule
+	for a := range s.Cluster.Nodes {
+		for b := range s.Cluster.Nodes {
+			if a != b && apart(a, b) {
+				rules = append(rules, node.Rule{Node: a, Peer: b, Direction: node.In})
+			}
+		}
+	}
+	return rules
+}
+
+// cutting parts the nodes that are picked from the others.
+func cutting(pick pick) func(context.Context, *Scene) (Hurt, error) {
+	return func(ctx context.Context, s *Scene) (Hurt, error) {
+		nodes := pick(ctx, s)
+		return s.apply("cut off "+names(nodes), s.around(nodes))
+	}
+}
+
+// around returns rules that part nodes from the others, both ways.
+func (s *Scene) around(nodes []*node.Node) []node.Rule {
+	within := func(i int) bool { return slices.Contains(nodes, s.Cluster.Nodes[i]) }
+	return s.pairs(func(a, b int) bool { return within(a) != within(b) })
+}
+
+func cuttingAll(_ context.Context, s *Scene) (Hurt, error) {
+	return s.apply("cut all off each other", s.pairs(func(int, int) bool { return true }))
+}
+
+// oneWay drops what a node sends to the others, or what they send to it.
+func oneWay(pick pick, d node.Direction) func(context.Context, *Scene) (Hurt, error) {
+	return func(ctx context.Context, s *Scene) (Hurt, error) {
+		n := pick(ctx, s)[0]
+		rules := s.pairs(func(a, _ int) bool { return a == n.Index })
+		for i := range rules {
+			rules[i].Direction = d
+		}
+		return s.apply(fmt.Sprintf("dropped the %s of %s", d, n.Name), rules)
+	}
+}
+
+// bridging leaves one node that all see, between two sides that do not see each
+// other.
+func bridging(_ context.Context, s *Scene) (Hurt, error) {
+	order := s.Rand.Perm(len(s.Cluster.Nodes))
+	side := make([]int, len(order))
+	for place, i := range order[1:] {
+		side[i] = 1 + place%2
+	}
+	rules := s.pairs(func(a, b int) bool { return side[a]+side[b] == 3 })
+	return s.apply("bridge is "+s.Cluster.Nodes[order[0]].Name, rules)
+}
+
+func ringing(_ context.Context, s *Scene) (Hurt, error) {
+	size := len(s.Cluster.Nodes)
+	order := s.Rand.Perm(size)
+	rules := s.pairs(func(a, b int) bool {
+		gap := (order[a] - order[b] + size) % size
+		return gap != 1 && gap != size-1
+	})
+	return s.apply(fmt.Sprint("ring in the order ", order), rules)
+}
+
+// flapping cuts one node off and joins it again, at times drawn beforehand.
+func flapping(_ context.Context, s *Scene) (Hurt, error) {
+	n := s.any()
+	rules := s.around([]*node.Node{n})
+	network := s.Cluster.Network
+	draw := func() time.Duration {
+		return 50*time.Millisecond + time.Duration(s.Rand.Int64N(int64(350*time.Millisecond)))
+	}
+	stop := repeat(draw(), func() {
+		network.Apply(rules)
+		time.Sleep(draw())
+		network.Heal()
+	})
+	return Hurt{"flapped the network of " + n.Name, func(ctx context.Context) error {
+		stop(ctx)
+		return network.Heal()
+	}}, nil
+}
+
+func losing(_ context.Context, s *Scene) (Hurt, error) {
+	loss := []int{5, 20, 50}[s.Rand.IntN(3)]
+	rules := s.pairs(func(int, int) bool { return true })
+	for i := range rules {
+		rules[i].Loss = loss
+	}
+	return s.apply(fmt.Sprintf("lost %d %% of the packets", loss), rules)
+}
+
+// resetting refuses what arrives at one node for 100 ms out of every 600: every
+// connection that says something meanwhile ends, at both of its sides.
+func resetting(_ context.Context, s *Scene) (Hurt, error) {
+	n := s.any()
+	rules := s.pairs(func(a, b int) bool { return a == n.Index || b == n.Index })
+	for i := range rules {
+		rules[i].Reset = true
+	}
+	network := s.Cluster.Network
+	stop := repeat(500*time.Millisecond, func() {
+		network.Apply(rules)
+		time.Sleep(100 * time.Millisecond)
+		network.Heal()
+	})
+	return Hurt{"reset the connections of " + n.Name, func(ctx context.Context) error {
+		stop(ctx)
+		return network.Heal()
+	}}, nil
+}
+
+// cuttingPort parts the leader from the others on one port, both ways.
+func cuttingPort(port int) func(context.Context, *Scene) (Hurt, error) {
+	return func(ctx context.Context, s *Scene) (Hurt, error) {
+		n := s.leader(ctx)
+		rules := s.around([]*node.Node{n})
+		for i := range rules {
+			rules[i].Port = port
+		}
+		return s.apply(fmt.Sprintf("cut port %d of %s off", port, n.Name), rules)
+	}
+}

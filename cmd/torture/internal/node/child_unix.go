@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package node
+
+import "syscall"
+
+// childAttributes put a node into a process group of its own, so that a Ctrl-C
+// in the terminal does not reach it.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,54 @@
+// Package report tells people what a run did and found: a page of HTML that
+// needs nothing else, and a text.
+package report
+
+import (
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/check"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+// Run is all there is to tell.
+type Run struct {
+	Command  string // to repeat it
+	Seed     uint64
+	Binary   string // its version
+	Started  time.Time
+	Duration time.Duration // under load
+	Nodes    []string
+	Isolated bool
+
+	Faults    []Fault
+	Workloads []string
+	Skipped   []string // faults that could not be had, and why
+	Verdicts  []*check.Verdict
+	History   *history.History
+	Probe     string // workload of the prober
+}
+
+// Fault is one that was carried out. Times count from the start of the run.
+type Fault struct {
+	Round int
+	Name  string
+	Row   string
+	Kind  string
+	What  string
+	Begin time.Duration
+	End   time.Duration
+	Whole time.Duration // from when the cluster was whole again; 0: it was not
+	Error string        // why it could not be carried out
+}
+
+// Healing is how long after its end the cluster was whole.
+func (f Fault) Healing() time.Duration { return f.Whole - f.End }
+
+// OK reports whether every promise was kept.
+func (r *Run) OK() bool {
+	for _, v := range r.Verdicts {
+		if !v.OK() {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,69 @@
+package report_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/check"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/report"
+)
+
+// run is one of 10 s in which n1 answers a write every 100 ms, but for 2 s
+// around a fault.
+func run() *report.Run {
+	h := &history.History{}
+	for at := time.Duration(0); at < 10*time.Second; at += 100 * time.Millisecond {
+		op := history.Op{Workload: "probe", Node: "n1", Kind: history.Set, Call: at, Return: at + time.Millisecond, Outcome: history.OK}
+		if at > 3*time.Second && at < 5*time.Second {
+			op.Outcome = history.Unknown
+		}
+		h.Ops = append(h.Ops, op)
+	}
+	good, bad := &check.Verdict{Name: "good", Promise: "all is well"}, &check.Verdict{Name: "bad", Promise: "nothing is <wrong>"}
+	bad.Fail("key %s is <lost>", "k")
+	return &report.Run{
+		Command: "torture --seed 1", Seed: 1, Duration: 10 * time.Second, Nodes: []string{"n1"}, History: h, Probe: "probe",
+		Faults:   []report.Fault{{Round: 1, Name: "kill", Kind: "process", What: "killed n1", Begin: 3 * time.Second, End: 4 * time.Second, Whole: 5 * time.Second}},
+		Verdicts: []*check.Verdict{good, bad},
+	}
+}
+
+func TestFigures(t *testing.T) {
+	r := run()
+	if a := r.Availability(); len(a) != 2 || a[0].Longest.Length() != 2*time.Second || a[1].Longest != a[0].Longest {
+		t.Errorf("availability %+v", a)
+	}
+	if f := r.FaultFigures(); len(f) != 1 || f[0].Longest != 2*time.Second || f[0].Whole != time.Second || f[0].Times != 1 {
+		t.Errorf("faults %+v", f)
+	}
+	if f := r.Figures()[0]; f.Ops != 100 || f.OK != 81 || f.Unknown != 19 || f.Median != time.Millisecond {
+		t.Errorf("figures %+v", f)
+	}
+}
+
+func TestPages(t *testing.T) {
+	var page, text bytes.Buffer
+	r := run()
+	if err := r.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Text(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Promises were broken", "key k is &lt;lost&gt;", "<svg", "killed n1", "torture --seed 1"} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, want := range []string{"VIOLATION of bad", "kill", "torture --seed 1"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the summary lacks %q", want)
+		}
+	}
+	if strings.Contains(page.String(), "ZgotmplZ") {
+		t.Error("the page holds what the template did not trust")
+	}
+}

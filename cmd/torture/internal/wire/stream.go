@@ -1,0 +1,103 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+// maxLine bounds a line of a stream.
+const maxLine = 2 << 20
+
+// Follow reads a workflow's stream at this node from behind the cursor, a
+// revision, and hands each event over, until the stream ends or ctx does. The
+// cursor moves with each whole block that carries an id, as Last-Event-ID of a
+// browser does.
+func (n *Node) Follow(ctx context.Context, workflow string, cursor *uint64, take func(history.Event)) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.base+"/v1/state/"+url.PathEscape(workflow), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Last-Event-ID", strconv.FormatUint(*cursor, 10))
+	resp, err := n.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(n.name + ": stream: " + resp.Status)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(make([]byte, 0, 4096), maxLine)
+	var b block
+	for ctx.Err() == nil && lines.Scan() {
+		if lines.Text() != "" {
+			b.add(lines.Text())
+			continue
+		}
+		if err := b.end(cursor, take); err != nil {
+			return err
+		}
+		b = block{}
+	}
+	return errors.Join(ctx.Err(), lines.Err())
+}
+
+// block is what stands between two empty lines.
+type block struct{ event, id, data string }
+
+func (b *block) add(line string) {
+	name, value, _ := strings.Cut(line, ":")
+	value = strings.TrimPrefix(value, " ")
+	switch name {
+	case "event":
+		b.event = value
+	case "id":
+		b.id = value
+	case "data":
+		b.data = value
+	}
+}
+
+func (b *block) end(cursor *uint64, take func(history.Event)) error {
+	if b.data != "" {
+		e, err := b.decode()
+		if err != nil {
+			return err
+		}
+		take(e)
+	}
+	if b.id != "" {
+		id, err := strconv.ParseUint(b.id, 10, 64)
+		if err != nil {
+			return fmt.Errorf("the id of an event: %w", err)
+		}
+		*cursor = id
+	}
+	return nil
+}
+
+func (b *block) decode() (history.Event, error) {
+	var d struct {
+		Type               string
+		Key                string
+		OldValue, NewValue json.RawMessage
+		Version, Revision  uint64
+	}
+	if err := json.Unmarshal([]byte(b.data), &d); err != nil {
+		return history.Event{}, fmt.Errorf("the data of an event: %w", err)
+	}
+	if b.event != "" {
+		d.Type = b.event
+	}
+	return history.Event{Type: d.Type, Key: d.Key, Old: string(d.OldValue), New: string(d.NewValue), Version: d.Version, Revision: d.Revision}, nil
+}

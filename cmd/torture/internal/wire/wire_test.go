@@ -1,0 +1,84 @@
+package wire_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
+)
+
+// Ensure an answer, or none, is taken for what it proves and for no more.
+func TestOutcome(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		kind   history.Kind
+		status int // 0: the connection breaks
+		body   string
+		want   wire.Answer
+	}{
+		{"set", history.Set, 200, `{"version":3}`, wire.Answer{Outcome: history.OK, Version: 3}},
+		{"get", history.Get, 200, `{"value":{"a":1},"version":3}`, wire.Answer{Outcome: history.OK, Found: true, Value: `{"a":1}`, Version: 3}},
+		{"get of nothing", history.Get, 404, `{"code":"NOT_FOUND"}`, wire.Answer{Outcome: history.OK}},
+		{"delete", history.Delete, 200, `{"deleted":true,"ok":true}`, wire.Answer{Outcome: history.OK, Found: true}},
+		{"conflict", history.SetAt, 409, `{"code":"VERSION_CONFLICT","outcome":"not_applied","currentVersion":5}`, wire.Answer{Outcome: history.OK, Conflict: true, Version: 5}},
+		{"refused", history.Set, 503, `{"code":"NO_LEADER","outcome":"not_applied"}`, wire.Answer{Outcome: history.Refused, Error: "NO_LEADER"}},
+		{"unknown", history.Set, 504, `{"code":"OUTCOME_UNKNOWN","outcome":"unknown"}`, wire.Answer{Outcome: history.Unknown, Error: "OUTCOME_UNKNOWN"}},
+		{"silent on the outcome", history.Set, 500, `{"code":"INTERNAL"}`, wire.Answer{Outcome: history.Unknown, Error: "INTERNAL"}},
+		{"a read that failed", history.Get, 504, `{"code":"OUTCOME_UNKNOWN"}`, wire.Answer{Outcome: history.Refused, Error: "OUTCOME_UNKNOWN"}},
+		{"a broken write", history.Set, 0, "", wire.Answer{Outcome: history.Unknown, Error: "no answer"}},
+		{"a broken read", history.Get, 0, "", wire.Answer{Outcome: history.Refused, Error: "no answer"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if tt.status == 0 {
+					panic(http.ErrAbortHandler)
+				}
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.body)
+			}))
+			defer srv.Close()
+			got := wire.NewNode("n1", srv.URL).Do(context.Background(), wire.Request{Kind: tt.kind, Workflow: "w", Key: "k", Value: "1"})
+			if got != tt.want {
+				t.Errorf("got %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// Ensure a write to a port where nobody listens is known to have no effect.
+func TestUnreachable(t *testing.T) {
+	srv := httptest.NewServer(nil)
+	srv.Close()
+	got := wire.NewNode("n1", srv.URL).Do(context.Background(), wire.Request{Kind: history.Set, Workflow: "w", Key: "k", Value: "1"})
+	if want := (wire.Answer{Outcome: history.Refused, Error: "unreachable"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// Ensure a follower of a stream takes whole blocks, and resumes behind the last.
+func TestFollow(t *testing.T) {
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("Last-Event-ID")
+		fmt.Fprint(w, "retry: 1000\nid: 4\n\n: keep-alive\n\n",
+			"id: 7\ndata: {\"type\":\"set\",\"key\":\"k\",\"oldValue\":null,\"newValue\":{\"a\":1},\"version\":1,\"revision\":7}\n\n",
+			"event: resync\ndata: {}\n\n",
+			"id: 9\ndata: {\"type\":\"set\",\"key\":\"k\"}\n") // cut off
+	}))
+	defer srv.Close()
+	cursor := uint64(4)
+	var got []history.Event
+	wire.NewNode("n1", srv.URL).Follow(context.Background(), "w", &cursor, func(e history.Event) { got = append(got, e) })
+	want := []history.Event{
+		{Type: "set", Key: "k", Old: "null", New: `{"a":1}`, Version: 1, Revision: 7},
+		{Type: "resync"},
+	}
+	if !slices.Equal(got, want) || asked != "4" || cursor != 7 {
+		t.Errorf("got %+v from %s to %d", got, asked, cursor)
+	}
+}

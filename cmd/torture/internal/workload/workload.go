@@ -1,0 +1,130 @@
+// Package workload is what clients do while a cluster is being hurt. Each
+// workload records all that it does; whether that was right is for the checkers.
+package workload
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
+)
+
+// Workload is one kind of work.
+type Workload interface {
+	// Run works until ctx ends, and returns when all that was under way has
+	// come to its end.
+	Run(ctx context.Context)
+	// Finish is called after Run, when the cluster has been whole again for a
+	// moment. An error is a promise that was not kept, and says which.
+	Finish(ctx context.Context) error
+}
+
+// Spec describes a workload that can be made.
+type Spec struct {
+	Name, About string
+	New         func(Env) Workload
+}
+
+// All are the workloads. Their names stand in the operations they record.
+var All = []Spec{
+	{"register", "set, versioned set, delete and linearizable get of a few keys", newRegister},
+	{"counter", "increments on condition of the version, through the Go client", newCounter},
+	{"once", "sets with an idempotency key, sent again at other nodes", newOnce},
+	{"adds", "keys that are each written once", newAdds},
+	{"session", "stale reads with the token of the last answer, from node to node", newSession},
+	{"ttl", "keys with a TTL, renewed, and watched until they end", newTTL},
+	{"stream", "subscribers that resume at other nodes", newStream},
+}
+
+// Env is what a workload works with.
+type Env struct {
+	Name   string
+	Nodes  []*wire.Node
+	Record *history.Recorder
+	Seed   uint64
+}
+
+// actor is one client that does one operation at a time.
+type actor struct {
+	env Env
+	id  int
+	rng *rand.Rand
+}
+
+// actors runs clients until ctx ends, and waits for the last operation of each.
+func (e Env) actors(ctx context.Context, n int, do func(context.Context, *actor)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		a := &actor{env: e, id: e.Record.NewClient(), rng: e.rng(fmt.Sprint(i))}
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				do(ctx, a)
+				a.rest(ctx, 5*time.Millisecond, 20*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// rng returns a source of chance that the seed and the name determine.
+func (e Env) rng(name string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(e.Name + "/" + name))
+	return rand.New(rand.NewPCG(e.Seed, h.Sum64()))
+}
+
+// clients returns a Go client for each node, which asks that one first.
+func (e Env) clients() []*wire.Client {
+	var all []*wire.Client
+	for i := range e.Nodes {
+		var urls []string
+		for j := range e.Nodes {
+			urls = append(urls, e.Nodes[(i+j)%len(e.Nodes)].URL())
+		}
+		c, err := wire.NewClient(urls)
+		if err != nil {
+			panic(err) // the URLs are those of nodes that run
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// node returns any node.
+func (a *actor) node() *wire.Node { return a.env.Nodes[a.rng.IntN(len(a.env.Nodes))] }
+
+// rest waits for a time between two bounds, or until ctx ends.
+func (a *actor) rest(ctx context.Context, least, most time.Duration) {
+	sleep(ctx, least+time.Duration(a.rng.Int64N(int64(most-least))))
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// do makes a request and records it. The end of ctx does not cut it short: an
+// operation that is under way comes to its own end.
+func (a *actor) do(ctx context.Context, s wire.Store, r wire.Request) history.Op {
+	op := history.Op{
+		Workload: a.env.Name, Client: a.id, Node: s.Name(), Kind: r.Kind, Workflow: r.Workflow, Key: r.Key,
+		Value: r.Value, Expected: r.Expected, TTL: r.TTL, Idempotency: r.Idempotency, Stale: r.Stale, MinRevision: r.MinRevision,
+		Call: a.env.Record.Now(),
+	}
+	answer := s.Do(context.WithoutCancel(ctx), r)
+	op.Return = a.env.Record.Now()
+	op.Outcome, op.Error, op.Found, op.Conflict = answer.Outcome, answer.Error, answer.Found, answer.Conflict
+	op.Version, op.Revision = answer.Version, answer.Revision
+	if r.Kind == history.Get {
+		op.Value = answer.Value
+	}
+	a.env.Record.Op(op)
+	return op
+}
