@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 )
 
 const (
@@ -40,7 +42,7 @@ func (s *Server) readOptional(w http.ResponseWriter, r *request, names ...string
 	if err != nil {
 		return nil, err
 	}
-	if skipSpace(body, 0) == len(body) {
+	if jsonscan.Space(body, 0) == len(body) {
 		return make([][]byte, len(names)), nil
 	}
 	if err := checkObject(body); err != nil {
@@ -120,8 +122,8 @@ func checkObject(body []byte) error {
 	case !json.Valid(body):
 		// Valid does not say why; decoding does.
 		return refuse(codeInvalidBody, "the body must be one JSON object: %s", json.Unmarshal(body, new(any)))
-	case body[skipSpace(body, 0)] != '{':
-		return refuse(codeInvalidBody, "the body must be one JSON object, not %s", kindOf(body[skipSpace(body, 0):]))
+	case body[jsonscan.Space(body, 0)] != '{':
+		return refuse(codeInvalidBody, "the body must be one JSON object, not %s", kindOf(body[jsonscan.Space(body, 0):]))
 	}
 	return nil
 }
@@ -132,16 +134,9 @@ func checkObject(body []byte) error {
 // Names are case-sensitive.
 func fields(object []byte, at string, names ...string) ([][]byte, error) {
 	values := make([][]byte, len(names))
-	for i := skipSpace(object, 1+skipSpace(object, 0)); object[i] != '}'; {
-		end := skipString(object, i)
-		name := unquote(object[i:end])
-		i = skipSpace(object, skipSpace(object, end)+1) // over the colon
-		end = skipValue(object, i)
-		if err := setField(values, names, at, name, object[i:end]); err != nil {
+	for m := range jsonscan.Members(object, jsonscan.Space(object, 0)) {
+		if err := setField(values, names, at, jsonscan.Text(m.Name.Of(object)), m.Value.Of(object)); err != nil {
 			return nil, err
-		}
-		if i = skipSpace(object, end); object[i] == ',' {
-			i = skipSpace(object, i+1)
 		}
 	}
 	return values, nil
@@ -164,11 +159,9 @@ func setField(values [][]byte, names []string, at, name string, value []byte) er
 // elements returns the raw elements of array, at most limit+1 of them.
 func elements(array []byte, limit int) [][]byte {
 	var all [][]byte
-	for i := skipSpace(array, 1); array[i] != ']' && len(all) <= limit; {
-		end := skipValue(array, i)
-		all = append(all, array[i:end])
-		if i = skipSpace(array, end); array[i] == ',' {
-			i = skipSpace(array, i+1)
+	for e := range jsonscan.Elements(array, 0) {
+		if all = append(all, e.Of(array)); len(all) > limit {
+			break
 		}
 	}
 	return all
@@ -234,10 +227,10 @@ func text(raw []byte, name string) (string, error) {
 		return "", refuse(codeInvalidRequest, "%s is required", name)
 	case raw[0] != '"':
 		return "", refuse(codeInvalidRequest, "%s must be a string, not %s", name, kindOf(raw))
-	case hasLoneSurrogate(raw):
+	case jsonscan.LoneSurrogate(raw):
 		return "", refuse(codeInvalidKey, "%s must be valid Unicode: it has half of a surrogate pair", name)
 	}
-	return unquote(raw), nil
+	return jsonscan.Text(raw), nil
 }
 
 // kindOf names the kind of a JSON value in messages.

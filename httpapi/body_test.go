@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 )
 
 // FuzzFields compares the walk over raw JSON with encoding/json: for any body
@@ -76,7 +78,7 @@ func checkValue(t *testing.T, raw []byte) {
 	}
 	_, _ = ttl(raw, "ttl")
 	if raw[0] == '"' {
-		_ = hasLoneSurrogate(raw)
+		_ = jsonscan.LoneSurrogate(raw)
 	}
 }
 
@@ -124,8 +126,8 @@ func TestLoneSurrogates(t *testing.T) {
 		{`"\ud83d\ude00\ud83d"`, true},
 	}
 	for _, tt := range tests {
-		if got := hasLoneSurrogate([]byte(tt.raw)); got != tt.want {
-			t.Errorf("hasLoneSurrogate(%s) = %v", tt.raw, got)
+		if got := jsonscan.LoneSurrogate([]byte(tt.raw)); got != tt.want {
+			t.Errorf("jsonscan.LoneSurrogate(%s) = %v", tt.raw, got)
 		}
 	}
 }

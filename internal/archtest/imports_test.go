@@ -26,7 +26,7 @@ var mayImport = map[string]arrows{
 	"httpapi/inject":                {code: []string{"httpapi/internal/jsonscan"}},
 	"httpapi/proxy":                 {code: []string{"httpapi/inject", "httpapi/internal/jsonscan"}},
 	"httpapi/stream":                {code: []string{"fsm"}, tests: []string{"fsm/fsmpb"}},
-	"httpapi":                       {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/auth", "httpapi/inject", "httpapi/proxy", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest"}},
+	"httpapi":                       {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/auth", "httpapi/inject", "httpapi/internal/jsonscan", "httpapi/proxy", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest"}},
 	"client":                        {},
 	"cmd/stateraft":                 {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/inject", "httpapi/proxy", "snapshot"}},
 	"cmd/torture":                   {code: []string{"cmd/torture/internal/check", "cmd/torture/internal/faults", "cmd/torture/internal/history", "cmd/torture/internal/node", "cmd/torture/internal/report", "cmd/torture/internal/wire", "cmd/torture/internal/workload"}},
