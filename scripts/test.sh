@@ -47,4 +47,4 @@ export STATERAFT_TEST_NODE_MODULES=$PWD/$node/node_modules
 scripts/lint.sh
 # One package after the other: many tests measure time.
 go test -race -p 1 "$@" ./...
-scripts/fuzz.sh 3s
+scripts/fuzz.sh 10000
