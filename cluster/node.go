@@ -236,6 +236,10 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, 
 	return n.proposer.propose(ctx, cmd)
 }
 
+// Admits returns [ErrOverloaded] if a command of about size bytes that grows the
+// state would be refused at the moment, so that nobody need read it first.
+func (n *Node) Admits(size int) error { return n.proposer.admits(size) }
+
 // ReadIndex returns once the local state covers every write that was
 // acknowledged, anywhere, before the call. ErrNoLeader if ctx ends first.
 func (n *Node) ReadIndex(ctx context.Context) error { return n.reads.read(ctx) }

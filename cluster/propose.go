@@ -19,11 +19,12 @@ import (
 const (
 	maxBatchCommands  = 512
 	maxBatchBytes     = 1 << 20
-	maxBatchesAtOnce  = 2        // sent and not yet answered
-	maxCommandBytes   = 10 << 20 // fits a frame of a node call with room to spare
-	maxWaiting        = 8192     // commands that wait for a batch
-	maxWaitingBytes   = 64 << 20
-	reservedForDelete = 2 // deletes are admitted up to so many times the limits
+	maxBatchesAtOnce  = 2                      // sent and not yet answered
+	maxCommandBytes   = 10 << 20               // fits a frame of a node call with room to spare
+	maxWaiting        = 8192                   // commands that wait for a batch
+	maxWaitingBytes   = 8 << 20                // one command may be larger, alone
+	maxWait           = 250 * time.Millisecond // expected, until a command leaves; nothing is expected of what fits the next batch
+	reservedForDelete = 2                      // deletes are admitted up to so many times the limits, whatever is expected
 )
 
 // A proposer takes this node's writes to the leader, wherever that is, each
@@ -40,15 +41,16 @@ type proposer struct {
 	stats   *metrics
 	ctx     context.Context // ends when the node closes
 
-	mu       sync.Mutex
-	waiting  list.List // of *call, oldest first
-	bytes    int       // of the waiting commands
-	inFlight map[uint64]*flight
-	session  uint64 // 0: none; the next batch opens one
-	sequence uint64 // of the last batch
-	opening  bool
-	closed   bool // nothing is sent any more
-	wg       sync.WaitGroup
+	mu         sync.Mutex
+	waiting    list.List // of *call, oldest first
+	bytes      int       // of the waiting commands
+	inFlight   map[uint64]*flight
+	flightTime time.Duration // of late, from a batch's departure to its answers
+	session    uint64        // 0: none; the next batch opens one
+	sequence   uint64        // of the last batch
+	opening    bool
+	closed     bool // nothing is sent any more
+	wg         sync.WaitGroup
 }
 
 // A call is one command with somebody who waits for its answer.
@@ -88,15 +90,20 @@ func (p *proposer) propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answ
 	}
 }
 
+// admits returns nil if a command of this size that grows the state would be
+// admitted at the moment.
+func (p *proposer) admits(size int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.roomLocked(size, true)
+}
+
 func (p *proposer) enqueue(c *call) error {
-	if c.size > maxCommandBytes {
-		return ErrTooLarge
-	}
-	limit := 1
+	grows := grows(c.command)
 	switch {
-	case !grows(c.command):
-		limit = reservedForDelete
-	case p.full():
+	case c.size > maxCommandBytes:
+		return ErrTooLarge
+	case grows && p.full():
 		return ErrDiskFull
 	}
 	p.mu.Lock()
@@ -104,13 +111,46 @@ func (p *proposer) enqueue(c *call) error {
 	if p.closed {
 		return ErrClosed
 	}
-	if p.waiting.Len() >= limit*maxWaiting || p.bytes+c.size > limit*maxWaitingBytes {
-		return ErrOverloaded
+	if err := p.roomLocked(c.size, grows); err != nil {
+		return err
 	}
 	c.queued = p.waiting.PushBack(c)
 	p.bytes += c.size
 	p.sendLocked()
 	return nil
+}
+
+// roomLocked returns nil if a command of this size may wait with the others.
+func (p *proposer) roomLocked(size int, grows bool) error {
+	limit := 1
+	if !grows {
+		limit = reservedForDelete
+	}
+	switch {
+	case p.waiting.Len() >= limit*maxWaiting,
+		p.bytes > 0 && p.bytes+size > limit*maxWaitingBytes,
+		grows && p.waitLocked() > maxWait:
+		return ErrOverloaded
+	}
+	return nil
+}
+
+// waitLocked estimates how long a command waits that joins the queue: while the
+// full batches ahead of it leave, as fast as batches were answered of late. A
+// command that is refused at once can be sent to another node, or later; one
+// that is admitted into a queue of seconds only costs everybody memory.
+func (p *proposer) waitLocked() time.Duration {
+	batches := max(p.waiting.Len()/maxBatchCommands, p.bytes/maxBatchBytes)
+	return time.Duration(batches) * p.flightTime / maxBatchesAtOnce
+}
+
+// timed takes note of how long the attempt took that settled a batch. Attempts
+// before it, during an election, say nothing about how fast batches leave.
+func (p *proposer) timed(d time.Duration) {
+	const share = 8 // of one flight in the average
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flightTime += (d - p.flightTime) / share
 }
 
 // grows reports whether c may make the state larger. What may not is admitted
@@ -225,9 +265,11 @@ const (
 func (p *proposer) fly(f *flight) {
 	certain := true // no attempt so far can have had an effect
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		left := time.Now()
 		a, err := p.deliver(p.ctx, f.batch)
 		switch {
 		case err == nil && a.Refusal == fsmpb.BatchAnswer_NONE && len(a.Answers) == len(f.calls):
+			p.timed(time.Since(left))
 			p.settle(f, a.Answers)
 			return
 		case err == nil:

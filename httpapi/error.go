@@ -143,6 +143,9 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, rt *route, e
 	if p.code == codeInternal {
 		s.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "route", rt.pattern, "err", err)
 	}
+	if errors.Is(err, cluster.ErrOverloaded) {
+		s.refusals.wait(r.Context())
+	}
 	s.writeProblem(w, r, rt, p)
 }
 

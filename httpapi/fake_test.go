@@ -43,10 +43,10 @@ type fakeCluster struct {
 	restores    int
 
 	// What the methods return instead of doing their work.
-	proposeErr, readErr, waitErr, readyErr, adminErr error
-	panics                                           bool
-	alone                                            bool                      // Status knows no members
-	onPropose                                        func(ctx context.Context) // called first, without mu
+	admitsErr, proposeErr, readErr, waitErr, readyErr, adminErr error
+	panics                                                      bool
+	alone                                                       bool                      // Status knows no members
+	onPropose                                                   func(ctx context.Context) // called first, without mu
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
@@ -87,6 +87,8 @@ func (c *fakeCluster) advance(tb testing.TB, d time.Duration) {
 	c.clock += d.Microseconds()
 	c.apply(tb, &fsmpb.Entry{})
 }
+
+func (c *fakeCluster) Admits(int) error { return c.admitsErr }
 
 func (c *fakeCluster) Propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answer, error) {
 	if c.onPropose != nil {

@@ -48,6 +48,10 @@ type Cluster interface {
 	// is an answer; an error says what became of the write.
 	Propose(ctx context.Context, c *fsmpb.Command) (*fsmpb.Answer, error)
 
+	// Admits returns an error if a write of about size bytes would be refused at
+	// the moment for want of room in a queue.
+	Admits(size int) error
+
 	// ReadIndex returns once the local state covers every write that was
 	// acknowledged anywhere before the call.
 	ReadIndex(ctx context.Context) error
@@ -103,6 +107,7 @@ type Server struct {
 	node     string
 	maxValue int
 	bodies   budget // of the requests being answered
+	refusals pacer
 	streams  *stream.Hub
 	auth     *auth.Verifier // nil: no key is asked for
 	proxy    *proxy.Proxy
@@ -150,7 +155,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		cluster: c.Cluster, log: c.Logger, cors: cors,
-		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget},
+		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget}, refusals: newPacer(),
 	}
 	if err := s.setAuth(c); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)

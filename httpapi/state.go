@@ -119,8 +119,12 @@ func expectedVersion(raws [][]byte) (uint64, error) {
 }
 
 // readFields reads a body that carries one value, and returns the raw values
-// of its members of these names.
+// of its members of these names. Where it would be for nothing it does not begin:
+// an overloaded node has better use for the time.
 func (s *Server) readFields(w http.ResponseWriter, r *request, names ...string) ([][]byte, error) {
+	if err := s.cluster.Admits(int(max(r.ContentLength, 0))); err != nil {
+		return nil, err
+	}
 	body, err := s.readBody(w, r, s.maxValue+bodySlack)
 	if err != nil {
 		return nil, err

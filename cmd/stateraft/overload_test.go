@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Ensure that of many clients that heed no Retry-After, with large values,
+// those that are admitted do not wait for long, the others are refused and
+// nothing else, memory is bounded, and health and reads go on. With
+// STATERAFT_TEST_FULL there are 2,000 clients for a minute.
+func TestOverload(t *testing.T) {
+	const (
+		mostMemory = 1 << 30 // of a node, less the pages of its files; clients' bodies alone may take 256 MiB
+		mostProbe  = 2 * time.Second
+	)
+	clients, duration, mostP99 := "1000", 6*time.Second, 2000.0 // ms; the machine may have other work
+	if os.Getenv("STATERAFT_TEST_FULL") != "" {
+		clients, duration, mostP99 = "2000", time.Minute, 1000
+	}
+	usePlainBuild(t)
+	c := startCluster(t)
+	slowest := probe(t, c, time.Now().Add(duration))
+	run := bench(t, c, "--mode", "write", "--value-bytes", "64KiB", "--keys", "100", "--clients", clients, "--duration", duration.String())
+	took := <-slowest
+	t.Logf("%d writes, p50 %v ms, p99 %v ms, at most %v ms; others: %v; slowest probe %v", run.Ops, run.P50Ms, run.P99Ms, run.MaxMs, run.Errors, took)
+	if run.Errors["OVERLOADED"] == 0 || len(run.Errors) != 1 {
+		t.Errorf("errors are %v, want refusals for overload alone", run.Errors)
+	}
+	if run.P99Ms > mostP99 {
+		t.Errorf("p99 of the admitted is %v ms", run.P99Ms)
+	}
+	for i, n := range c.nodes {
+		if got := n.metric(t, "go_memstats_sys_bytes"); got > mostMemory {
+			t.Errorf("n%d has taken %.0f MB", i+1, got/1e6)
+		}
+	}
+	if took > mostProbe {
+		t.Errorf("a probe took %v", took)
+	}
+}
+
+// usePlainBuild has the nodes that are started from now on be what users run:
+// the race detector makes one several times as slow.
+func usePlainBuild(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/stateraft", ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+func bench(t *testing.T, c *processCluster, args ...string) benchFigures {
+	t.Helper()
+	var urls []string
+	for _, n := range c.nodes {
+		urls = append(urls, n.url)
+	}
+	args = append([]string{"bench", "--output", "json", "--keep", "--endpoints", strings.Join(urls, ",")}, args...)
+	out, err := exec.Command("stateraft", args...).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var told struct{ Runs []benchRun }
+	if err := json.Unmarshal(out, &told); err != nil || len(told.Runs) != 1 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return told.Runs[0].Total
+}
+
+// probe asks each node for its health and a key until the deadline, and then
+// tells the longest time that an answer took.
+func probe(t *testing.T, c *processCluster, until time.Time) <-chan time.Duration {
+	told := make(chan time.Duration, 1)
+	go func() {
+		var slowest time.Duration
+		for time.Now().Before(until) {
+			for _, n := range c.nodes {
+				slowest = max(slowest, timed(t, n.url+"/health", http.StatusOK), timed(t, n.url+"/v1/state/none/none", http.StatusNotFound))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		told <- slowest
+	}()
+	return told
+}
+
+func timed(t *testing.T, url string, want int) time.Duration {
+	begin := time.Now()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != want {
+		t.Errorf("%s: status %d", url, resp.StatusCode)
+	}
+	return time.Since(begin)
+}
