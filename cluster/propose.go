@@ -348,18 +348,24 @@ func (p *proposer) putBack(f *flight, pause time.Duration) {
 			p.bytes += c.size
 		}
 	}
-	if p.sequence == f.batch.Sequence && p.session == f.batch.Session {
-		p.sequence--
-	}
 	p.mu.Unlock()
 	p.pause(p.ctx, pause) // before the next batch may leave
-	p.land(f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sequence == f.batch.Sequence && p.session == f.batch.Session {
+		p.sequence-- // not during the pause, while f still holds its place among those under way
+	}
+	p.landLocked(f)
 }
 
 // land counts f as no longer under way and sends what waits.
 func (p *proposer) land(f *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.landLocked(f)
+}
+
+func (p *proposer) landLocked(f *flight) {
 	delete(p.inFlight, f.batch.Sequence)
 	p.sendLocked()
 }
