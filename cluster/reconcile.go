@@ -91,17 +91,21 @@ func (n *Node) isLevel(ctx context.Context, s raft.Server) bool {
 
 // raiseVersion raises the cluster's protocol version by one if every server,
 // asked directly, supports the next and has noted it on disk, so that none can
-// come back as a build that does not. The leader proposes nothing newer before
-// the entry is applied.
+// come back as a build that does not. None is asked to note it before all have
+// said that they support it: until then each can go back. The leader proposes
+// nothing newer before the entry is applied.
 func (n *Node) raiseVersion(ctx context.Context) error {
 	next := n.state.Version() + 1
 	if next > n.cfg.Tuning.MaxVersion {
 		return nil
 	}
 	servers := n.servers()
+	if !n.allSupport(ctx, servers, next) {
+		return nil
+	}
 	req := &clusterpb.Request{PrepareVersion: &clusterpb.PrepareVersion{Version: next}}
 	if answers := n.askAll(ctx, servers, req); len(answers) < len(servers)-1 {
-		return nil // some are away, or older: not yet
+		return nil // some have gone away meanwhile
 	}
 	if err := n.prepareVersion(next); err != nil {
 		return err
@@ -109,6 +113,17 @@ func (n *Node) raiseVersion(ctx context.Context) error {
 	n.cfg.Logger.Info("raising the cluster's protocol version", "to", next)
 	_, err := n.committer.commit(ctx, &fsmpb.Entry{RaiseVersion: &fsmpb.RaiseVersion{Version: next}})
 	return err
+}
+
+// allSupport reports whether every server says that it supports v.
+func (n *Node) allSupport(ctx context.Context, servers []raft.Server, v uint32) bool {
+	supporting := 1 // this node
+	for _, a := range n.askAll(ctx, servers, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+		if a.Status.GetMaxVersion() >= v {
+			supporting++
+		}
+	}
+	return supporting >= len(servers)
 }
 
 // prepareVersion notes on disk that the cluster may speak v from now on.
