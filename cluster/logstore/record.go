@@ -18,6 +18,10 @@ func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
 }
 
+// ErrForeign says that the file is whole and not this package's: raft-boltdb
+// alone wrote it, as early builds of stateraft did.
+var ErrForeign = errors.New("the log was written by another program")
+
 // format is the newest version of records that this build reads, and the one
 // that it writes.
 const format = 1

@@ -110,7 +110,7 @@ var (
 
 // Open opens the store in cfg.Dir, which it makes if there is none, after it
 // has read and checked all of it: one to three seconds for a GiB. ErrCorrupt if the
-// file is damaged, or was written by anything else.
+// file is damaged; ErrForeign if raft-boltdb alone wrote it.
 func Open(cfg Config) (*Store, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err

@@ -2,9 +2,11 @@ package logstore
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/hashicorp/go-msgpack/v2/codec"
 	"github.com/hashicorp/raft"
@@ -81,8 +83,11 @@ func (v *verifier) bucket(it item) error {
 }
 
 func (v *verifier) stable(it item) error {
+	if slices.Contains([]string{keyTerm, keyVoteTerm, keyVote}, string(it.key)) {
+		return fmt.Errorf("%w, such as a build of stateraft from before logs had checksums: its value %q is none of this build's", ErrForeign, it.key)
+	}
 	if string(it.key) != string(stateKey) || it.flags != 0 {
-		return corrupt("there is a stable value %q; was the file written by another program?", it.key)
+		return corrupt("there is a stable value %q", it.key)
 	}
 	s, err := parseState(it.value)
 	v.state = &s
