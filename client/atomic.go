@@ -45,18 +45,20 @@ func (o Op) changesVersion() bool {
 	return o.kind != "check" && o.expected != nil && *o.expected > 0
 }
 
-// body is the operation on the wire, as a map because `value` must be there for
-// a set, null included, and nowhere else.
-func (o Op) body() map[string]any {
-	b := map[string]any{"op": o.kind, "key": o.key}
+// opBody is an operation on the wire. Value is a pointer because it must be
+// there for a set, null included, and nowhere else.
+type opBody struct {
+	Op              string  `json:"op"`
+	Key             string  `json:"key"`
+	Value           *any    `json:"value,omitempty"`
+	TTL             float64 `json:"ttl,omitempty"`
+	ExpectedVersion *uint64 `json:"expectedVersion,omitempty"`
+}
+
+func (o Op) body() opBody {
+	b := opBody{Op: o.kind, Key: o.key, TTL: seconds(o.ttl), ExpectedVersion: o.expected}
 	if o.kind == "set" {
-		b["value"] = o.value
-	}
-	if o.ttl != 0 {
-		b["ttl"] = seconds(o.ttl)
-	}
-	if o.expected != nil {
-		b["expectedVersion"] = *o.expected
+		b.Value = &o.value
 	}
 	return b
 }
@@ -74,8 +76,8 @@ type OpResult struct {
 // and ReturnCurrent.
 func (s *State) Atomic(ctx context.Context, workflow string, ops []Op, opts ...WriteOption) ([]OpResult, error) {
 	o := gatherWrite(opts)
-	if o.ttl != 0 || o.condition.header != "" {
-		return nil, refuse(ErrInvalidRequest, "TTLs and conditions of an atomic write belong to its operations")
+	if o.ttl != 0 || o.condition.header != "" || o.session != "" {
+		return nil, refuse(ErrInvalidRequest, "TTLs and conditions of an atomic write belong to its operations, and a session to Agent.Set")
 	}
 	r, err := atomicRequest(workflow, ops, o)
 	if err != nil {
@@ -95,7 +97,7 @@ func atomicRequest(workflow string, ops []Op, o writeOptions) (*request, *Error)
 	if err != nil {
 		return nil, err
 	}
-	bodies, once := make([]map[string]any, len(ops)), false
+	bodies, once := make([]opBody, len(ops)), false
 	for i, op := range ops {
 		bodies[i], once = op.body(), once || op.changesVersion()
 	}
@@ -104,6 +106,5 @@ func atomicRequest(workflow string, ops []Op, o writeOptions) (*request, *Error)
 		return nil, err
 	}
 	r := &request{kind: o.kind(once), method: "POST", path: path, body: body}
-	o.apply(r)
-	return r, nil
+	return r, o.apply(r)
 }

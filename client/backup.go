@@ -58,7 +58,7 @@ func (cl *Cluster) backupOnce(ctx context.Context, w io.Writer) (uint64, *Error)
 		return 0, connectionError(endpoint, dog.explain(err))
 	}
 	if e := refusal(endpoint, res, dog); e != nil {
-		return 0, e
+		return 0, read.settle(e, false)
 	}
 	cl.c.revision.observe(res.Header)
 	revision, err := strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)

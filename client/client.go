@@ -48,6 +48,7 @@ type Config struct {
 // Client talks to one cluster. Make one with New and share it.
 type Client struct {
 	State   *State   // the State Store
+	Agent   *Agent   // Agent State
 	Cluster *Cluster // administration
 	Keys    *Keys    // of API keys, likewise
 
@@ -69,7 +70,7 @@ func New(config Config) (*Client, error) {
 	if c.http == nil {
 		c.http = &http.Client{Transport: newTransport()}
 	}
-	c.State, c.Cluster, c.Keys = &State{c}, &Cluster{c}, &Keys{c}
+	c.State, c.Agent, c.Cluster, c.Keys = &State{c}, &Agent{c}, &Cluster{c}, &Keys{c}
 	return c, nil
 }
 

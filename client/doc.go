@@ -1,5 +1,5 @@
-// Package client is the Go client of Stateraft's State Store. It knows the wire
-// contract only, and needs nothing but the standard library.
+// Package client is the Go client of Stateraft's State Store and Agent State. It
+// knows the wire contract only, and needs nothing but the standard library.
 //
 //	c, err := client.New(client.Config{Endpoints: []string{
 //		"http://10.0.0.1:7474", "http://10.0.0.2:7474", "http://10.0.0.3:7474",

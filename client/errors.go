@@ -21,6 +21,7 @@ func (c Code) Error() string { return string(c) }
 // Codes of the wire contract.
 const (
 	ErrNotFound            Code = "NOT_FOUND"
+	ErrMethodNotAllowed    Code = "METHOD_NOT_ALLOWED"
 	ErrVersionConflict     Code = "VERSION_CONFLICT"
 	ErrInvalidKey          Code = "INVALID_KEY"
 	ErrInvalidTTL          Code = "INVALID_TTL"
@@ -76,6 +77,9 @@ type Error struct {
 	CurrentValue    json.RawMessage // only if ReturnCurrent was given
 	Op              int             // index of Atomic's operation that failed
 
+	// With OVERLOADED, if a limit of the node is why.
+	Current, Limit uint64
+
 	RetryAfter time.Duration // how long the node asks to be left alone; 0: not said
 	Err        error         // what the connection failed with, or the context
 }
@@ -108,16 +112,41 @@ func refuse(code Code, format string, args ...any) *Error {
 }
 
 // errorBody is the contract's error. Agent State's has no code beside its error,
-// which is the same name in lower case.
+// and its members are in snake case.
 type errorBody struct {
 	Code            Code            `json:"code"`
-	Error           Code            `json:"error"`
+	Error           string          `json:"error"`
 	Message         string          `json:"message"`
 	Outcome         Outcome         `json:"outcome"`
 	ExpectedVersion uint64          `json:"expectedVersion"`
+	AgentExpected   uint64          `json:"expected_version"`
 	CurrentVersion  uint64          `json:"currentVersion"`
+	AgentCurrent    uint64          `json:"current_version"`
 	CurrentValue    json.RawMessage `json:"currentValue"`
 	Op              int             `json:"op"`
+	Current         uint64          `json:"current"`
+	Limit           uint64          `json:"limit"`
+}
+
+// agentCodes are the codes of Agent State that are not those of the State Store
+// in lower case.
+var agentCodes = map[string]Code{
+	"invalid_json_body":    ErrInvalidRequest,
+	"missing_subject_id":   ErrInvalidRequest,
+	"invalid_ttl_seconds":  ErrInvalidTTL,
+	"value_too_large":      ErrTooLarge,
+	"usage_limit_exceeded": ErrOverloaded,
+}
+
+// code is that of the State Store, whichever part of the API the error is of.
+func (b errorBody) code() Code {
+	if b.Code != "" {
+		return b.Code
+	}
+	if code, ok := agentCodes[b.Error]; ok {
+		return code
+	}
+	return Code(strings.ToUpper(b.Error))
 }
 
 // responseError makes an error of a response that is not a success. It need not
@@ -130,11 +159,9 @@ func responseError(status int, header http.Header, body []byte) *Error {
 		e.Message = fmt.Sprintf("status %d without an error of the contract", status)
 		return e
 	}
-	e.Code, e.Message, e.Outcome = b.Code, b.Message, b.Outcome
-	e.ExpectedVersion, e.CurrentVersion, e.CurrentValue, e.Op = b.ExpectedVersion, b.CurrentVersion, b.CurrentValue, b.Op
-	if e.Code == "" {
-		e.Code = Code(strings.ToUpper(string(b.Error)))
-	}
+	e.Code, e.Message, e.Outcome = b.code(), b.Message, b.Outcome
+	e.ExpectedVersion, e.CurrentVersion = b.ExpectedVersion+b.AgentExpected, b.CurrentVersion+b.AgentCurrent // one is 0
+	e.CurrentValue, e.Op, e.Current, e.Limit = b.CurrentValue, b.Op, b.Current, b.Limit
 	if e.Outcome == "" {
 		e.Outcome = outcomeOf(status)
 	}

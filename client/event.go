@@ -31,7 +31,8 @@ const (
 // those of an atomic write have. It marshals as the wire contract tells it.
 type Event struct {
 	Type     EventType       `json:"type"`
-	Workflow string          `json:"workflowId,omitempty"`
+	Workflow string          `json:"workflowId,omitempty"` // in the State Store
+	Subject  string          `json:"subject_id,omitempty"` // in Agent State
 	Key      string          `json:"key,omitempty"`
 	OldValue json.RawMessage `json:"oldValue,omitempty"` // null where the key was absent
 	NewValue json.RawMessage `json:"newValue,omitempty"` // null also where the key is absent: Type tells

@@ -7,18 +7,25 @@ import (
 	"fmt"
 	"log"
 	"net/http/httptest"
+	"os"
+	"strings"
 
 	"github.com/stateraft/stateraft/client"
 )
 
-// open returns a client of a node that serves the examples, and its end.
+// open returns a client for an example, and its end: of the cluster that the
+// environment names, whose keys are none yet, or else of a fake.
 func open() (*client.Client, func()) {
-	node := httptest.NewServer(newFakeNode())
-	c, err := client.New(client.Config{Endpoints: []string{node.URL}})
+	endpoints, end := strings.Fields(os.Getenv("STATERAFT_TEST_ENDPOINTS")), func() {}
+	if len(endpoints) == 0 {
+		node := httptest.NewServer(newFakeNode())
+		endpoints, end = []string{node.URL}, node.Close
+	}
+	c, err := client.New(client.Config{Endpoints: endpoints})
 	if err != nil {
 		log.Fatal(err)
 	}
-	return c, func() { c.Close(); node.Close() }
+	return c, func() { c.Close(); end() }
 }
 
 func Example() {
@@ -48,7 +55,7 @@ func ExampleState_SetWithVersion() {
 	increment := func() error {
 		for {
 			var n int
-			entry, err := c.State.Get(ctx, "wf-1", "counter")
+			entry, err := c.State.Get(ctx, "wf-2", "counter")
 			switch {
 			case errors.Is(err, client.ErrNotFound):
 			case err != nil:
@@ -58,7 +65,7 @@ func ExampleState_SetWithVersion() {
 					return err
 				}
 			}
-			_, err = c.State.SetWithVersion(ctx, "wf-1", "counter", n+1, entry.Version)
+			_, err = c.State.SetWithVersion(ctx, "wf-2", "counter", n+1, entry.Version)
 			if !errors.Is(err, client.ErrVersionConflict) {
 				return err
 			}
@@ -69,7 +76,7 @@ func ExampleState_SetWithVersion() {
 			log.Fatal(err)
 		}
 	}
-	entry, err := c.State.Get(ctx, "wf-1", "counter")
+	entry, err := c.State.Get(ctx, "wf-2", "counter")
 	fmt.Println(string(entry.Value), err)
 	// Output: 3 <nil>
 }
@@ -81,7 +88,7 @@ func ExampleWithIdempotencyKey() {
 	ctx := context.Background()
 
 	key := client.NewIdempotencyKey()
-	version, err := c.State.Set(ctx, "wf-1", "status", "done", client.WithIdempotencyKey(key))
+	version, err := c.State.Set(ctx, "wf-3", "status", "done", client.WithIdempotencyKey(key))
 	if errors.Is(err, client.ErrOutcomeUnknown) {
 		log.Print("all attempts were lost: the same call with the same key may be tried again for 10 minutes")
 	}
@@ -98,20 +105,20 @@ func ExampleState_Atomic() {
 		client.DeleteOp("inbox/7").AtVersion(1),
 		client.SetOp("done/7", "reviewed"),
 	}
-	_, err := c.State.Atomic(ctx, "wf-1", move)
+	_, err := c.State.Atomic(ctx, "wf-4", move)
 	var conflict *client.Error
 	if errors.As(err, &conflict) && conflict.Code == client.ErrVersionConflict {
 		fmt.Println("operation", conflict.Op, "met version", conflict.CurrentVersion)
 	}
 
-	if _, err := c.State.Set(ctx, "wf-1", "inbox/7", "please review"); err != nil {
+	if _, err := c.State.Set(ctx, "wf-4", "inbox/7", "please review"); err != nil {
 		log.Fatal(err)
 	}
-	results, err := c.State.Atomic(ctx, "wf-1", move)
-	fmt.Println(results[0].Deleted, results[1].Version, err)
+	results, err := c.State.Atomic(ctx, "wf-4", move)
+	fmt.Println(results[0].Deleted, err)
 	// Output:
 	// operation 0 met version 0
-	// true 1 <nil>
+	// true <nil>
 }
 
 func ExampleState_Pages() {
@@ -120,11 +127,11 @@ func ExampleState_Pages() {
 	ctx := context.Background()
 
 	for _, key := range []string{"a/1", "a/2", "a/3", "b/1"} {
-		if _, err := c.State.Set(ctx, "wf-1", key, key); err != nil {
+		if _, err := c.State.Set(ctx, "wf-5", key, key); err != nil {
 			log.Fatal(err)
 		}
 	}
-	for page, err := range c.State.Pages(ctx, "wf-1", client.Query{Prefix: "a/", Limit: 2}) {
+	for page, err := range c.State.Pages(ctx, "wf-5", client.Query{Prefix: "a/", Limit: 2}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -142,13 +149,13 @@ func ExampleState_Subscribe() {
 	defer end()
 	ctx := context.Background()
 
-	sub, err := c.State.Subscribe(ctx, "wf-1", "status")
+	sub, err := c.State.Subscribe(ctx, "wf-6", "status")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer sub.Close()
 	for _, step := range []string{"researching", "writing", "done"} {
-		if _, err := c.State.Set(ctx, "wf-1", "status", step); err != nil {
+		if _, err := c.State.Set(ctx, "wf-6", "status", step); err != nil {
 			log.Fatal(err)
 		}
 	}
@@ -170,12 +177,21 @@ func ExampleState_Subscribe() {
 // A cache holds a workflow as it is. It begins with a snapshot, and begins anew
 // where a resync says that its history has a gap.
 func ExampleState_SubscribeWorkflow() {
-	var c *client.Client // as in the other examples
-	sub, err := c.State.SubscribeWorkflow(context.Background(), "wf-1", client.Snapshot())
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	if _, err := c.State.Set(ctx, "wf-7", "plan", "fly"); err != nil {
+		log.Fatal(err)
+	}
+	sub, err := c.State.SubscribeWorkflow(ctx, "wf-7", client.Snapshot())
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer sub.Close()
+	if _, err := c.State.Set(ctx, "wf-7", "status", "done"); err != nil {
+		log.Fatal(err)
+	}
 	cache := map[string]json.RawMessage{}
 	for event, err := range sub.Events() {
 		if err != nil {
@@ -189,6 +205,67 @@ func ExampleState_SubscribeWorkflow() {
 		case client.EventDelete, client.EventExpire:
 			delete(cache, event.Key)
 		case client.EventSynced: // the cache is complete
+			fmt.Printf("%s as of the beginning\n", cache)
+		}
+		if event.Key == "status" {
+			break
 		}
 	}
+	fmt.Printf("%s\n", cache)
+	// Output:
+	// map[plan:"fly"] as of the beginning
+	// map[plan:"fly" status:"done"]
+}
+
+// An agent takes a task over from one that is dead, or only slow: of the two who
+// go on from the same version, one wins.
+func ExampleAgent_Set() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	type task struct {
+		Done []string `json:"done"`
+		Next string   `json:"next"`
+	}
+	_, err := c.Agent.Set(ctx, "user_123", "current_task", task{[]string{"research"}, "book"}, client.WithSession("run-1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	entry, err := c.Agent.Get(ctx, "user_123", "current_task")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var t task
+	if err := entry.Decode(&t); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("next:", t.Next)
+
+	goOn := func(session string) error {
+		next := task{append(t.Done, t.Next), "pack"}
+		_, err := c.Agent.Set(ctx, "user_123", "current_task", next, client.IfVersion(entry.Version), client.WithSession(session))
+		return err
+	}
+	fmt.Println("run-2:", goOn("run-2"))
+	fmt.Println("run-1 has lost:", errors.Is(goOn("run-1"), client.ErrVersionConflict))
+	// Output:
+	// next: book
+	// run-2: <nil>
+	// run-1 has lost: true
+}
+
+// A stale read is cheap, and still covers what this client has written. To
+// cover what another one has, give MinRevision its Revision.
+func ExampleStale() {
+	c, end := open()
+	defer end()
+	ctx := context.Background()
+
+	if _, err := c.State.Set(ctx, "wf-8", "status", "done"); err != nil {
+		log.Fatal(err)
+	}
+	entry, err := c.State.Get(ctx, "wf-8", "status", client.Stale())
+	fmt.Println(string(entry.Value), err)
+	// Output: "done" <nil>
 }

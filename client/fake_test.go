@@ -38,9 +38,16 @@ func newFakeNode() http.Handler {
 	mux.HandleFunc("POST /v1/state/{wf}", n.atomic)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"status":"ok"}`) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) { n.fail(w, 503, "NO_LEADER", nil) })
+	mux.HandleFunc("GET /api/v1/state/{key}", asAgent(n.get))
+	mux.HandleFunc("PUT /api/v1/state/{key}", asAgent(n.set))
 	root := http.NewServeMux()
 	root.HandleFunc("GET /v1/state/{wf}/{key}/stream", n.stream)
 	root.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") == "text/event-stream" {
+			r.SetPathValue("wf", strings.TrimPrefix(r.URL.Path, "/v1/state/"))
+			n.stream(w, r)
+			return
+		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		mux.ServeHTTP(w, r)
@@ -48,12 +55,24 @@ func newFakeNode() http.Handler {
 	return root
 }
 
-// stream tells the sets of a key, up to a few that nobody reads.
+// asAgent serves Agent State: subjects are workflows of another name.
+func asAgent(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.SetPathValue("wf", "\x01"+r.Header.Get("X-Subject-ID"))
+		h(w, r)
+	}
+}
+
+// stream tells the sets of a key, or of a workflow after a snapshot, up to a few
+// that nobody reads.
 func (n *fakeNode) stream(w http.ResponseWriter, r *http.Request) {
 	events := make(chan string, 10)
 	n.mu.Lock()
 	n.streams[id(r)] = append(n.streams[id(r)], events)
 	next := fmt.Sprintf("id: %d\n\n", n.revision)
+	if r.FormValue("snapshot") == "true" {
+		next = n.snapshot(r.PathValue("wf")) + fmt.Sprintf("event: synced\nid: %d\ndata: {}\n\n", n.revision)
+	}
 	n.mu.Unlock()
 	w.Header().Set("Content-Type", "text/event-stream")
 	for r.Context().Err() == nil {
@@ -66,8 +85,18 @@ func (n *fakeNode) stream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// snapshot requires n.mu.
+func (n *fakeNode) snapshot(workflow string) (blocks string) {
+	for _, id := range slices.Sorted(maps.Keys(n.entries)) {
+		if e := n.entries[id]; id == workflow+"\x00"+e.Key {
+			blocks += fmt.Sprintf(`data: {"type":"snapshot","key":%q,"newValue":%s,"version":%d}`+"\n\n", e.Key, e.Value, e.Version)
+		}
+	}
+	return blocks
+}
+
 func (n *fakeNode) tell(workflow, key string, e fakeEntry) {
-	for _, events := range n.streams[workflow+"\x00"+key] {
+	for _, events := range slices.Concat(n.streams[workflow+"\x00"+key], n.streams[workflow+"\x00"]) {
 		events <- fmt.Sprintf(`data: {"type":"set","workflowId":%q,"key":%q,"oldValue":null,"newValue":%s,"version":%d,"revision":%d}`+"\n\n",
 			workflow, key, e.Value, e.Version, n.revision)
 	}

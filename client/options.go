@@ -15,6 +15,7 @@ type writeOptions struct {
 	condition      condition
 	idempotencyKey string
 	returnCurrent  bool
+	session        string
 }
 
 // condition is a header that the key must satisfy.
@@ -53,8 +54,8 @@ func IfAbsent() WriteOption {
 
 // WithIdempotencyKey makes the write safe to send again: for 10 minutes the
 // same key with the same request gets the first answer and has no second
-// effect. The client then asks again by itself where it otherwise could not.
-// For every write.
+// effect. The client then asks again by itself where it otherwise could not. It
+// is 1 to 255 visible ASCII characters. For every write.
 func WithIdempotencyKey(key string) WriteOption {
 	return func(o *writeOptions) { o.idempotencyKey = key }
 }
@@ -63,9 +64,15 @@ func WithIdempotencyKey(key string) WriteOption {
 func NewIdempotencyKey() string { return rand.Text() }
 
 // ReturnCurrent has a version conflict carry the key's present value, as
-// Error.CurrentValue. For every write.
+// Error.CurrentValue. For every write of the State Store.
 func ReturnCurrent() WriteOption {
 	return func(o *writeOptions) { o.returnCurrent = true }
+}
+
+// WithSession says which session writes. It is kept with the key, whose name it
+// is no part of. For Agent.Set.
+func WithSession(session string) WriteOption {
+	return func(o *writeOptions) { o.session = session }
 }
 
 func gatherWrite(opts []WriteOption) (o writeOptions) {
@@ -75,8 +82,11 @@ func gatherWrite(opts []WriteOption) (o writeOptions) {
 	return o
 }
 
-// apply puts the options that travel in headers and query into r.
-func (o writeOptions) apply(r *request) {
+// apply puts the options that all writes have into headers and query of r.
+func (o writeOptions) apply(r *request) *Error {
+	if !fitsHeader(o.idempotencyKey) || !fitsHeader(o.session) {
+		return refuse(ErrInvalidRequest, "an idempotency key or a session has control characters, or white space at an end")
+	}
 	if o.condition.header != "" {
 		r.setHeader(o.condition.header, o.condition.value)
 	}
@@ -86,6 +96,7 @@ func (o writeOptions) apply(r *request) {
 	if o.returnCurrent {
 		r.setQuery("returnCurrent", "true")
 	}
+	return nil
 }
 
 // kind is that of a write with these options; versioned says that its body

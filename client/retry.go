@@ -90,7 +90,7 @@ func (c *Client) do(ctx context.Context, r *request, out any) error {
 	uncertain := false // an earlier attempt may have had its effect
 	for n := 1; ; n++ {
 		endpoint, at := c.endpoints.choose(r.kind)
-		e := c.attempt(ctx, endpoint, r, out)
+		e := c.attempt(ctx, endpoint, at, r, out)
 		if e == nil {
 			return nil
 		}

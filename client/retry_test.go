@@ -281,6 +281,20 @@ func TestDrainsTheFirstEndpoint(t *testing.T) {
 	}
 }
 
+// Ensure a node without a leader, which tells a read no outcome, sends a backup to
+// the next one.
+func TestBackupAsksTheNext(t *testing.T) {
+	node := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Stateraft-Revision", "7")
+		io.WriteString(w, "backup")
+	}
+	c := connect(t, client.Config{}, answer(503, `{"error":"NO_LEADER","code":"NO_LEADER","message":"m"}`), http.HandlerFunc(node))
+	var b strings.Builder
+	if revision, err := c.Cluster.Backup(t.Context(), &b); err != nil || revision != 7 || b.String() != "backup" {
+		t.Errorf("got %q at %d, %v", b.String(), revision, err)
+	}
+}
+
 // Ensure a caller that gives up does not drive the others from a good endpoint.
 func TestCancelKeepsEndpoint(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

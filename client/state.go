@@ -67,8 +67,7 @@ type versionBody struct {
 // Set stores value, which is marshalled as encoding/json does, and returns the
 // key's new version. It replaces both value and TTL.
 func (s *State) Set(ctx context.Context, workflow, key string, value any, opts ...WriteOption) (uint64, error) {
-	o := gatherWrite(opts)
-	return s.set(ctx, workflow, key, "", setBody{Value: value}, o)
+	return s.set(ctx, workflow, key, "", setBody{Value: value}, gatherWrite(opts))
 }
 
 // SetWithVersion stores value only if the key is at the expected version; 0: if
@@ -87,6 +86,9 @@ func (s *State) set(ctx context.Context, workflow, key, suffix string, body setB
 	if err != nil {
 		return 0, err
 	}
+	if o.session != "" {
+		return 0, refuse(ErrInvalidRequest, "a session goes with Agent.Set")
+	}
 	body.TTL = seconds(o.ttl)
 	encoded, err := encode(body)
 	if err != nil {
@@ -94,7 +96,9 @@ func (s *State) set(ctx context.Context, workflow, key, suffix string, body setB
 	}
 	atVersion := body.ExpectedVersion != nil && *body.ExpectedVersion > 0
 	r := &request{kind: o.kind(atVersion), method: "POST", path: path + suffix, body: encoded}
-	o.apply(r)
+	if err := o.apply(r); err != nil {
+		return 0, err
+	}
 	var answer versionBody
 	if err := s.c.do(ctx, r, &answer); err != nil {
 		return 0, err
@@ -109,11 +113,13 @@ func (s *State) Delete(ctx context.Context, workflow, key string, opts ...WriteO
 		return false, err
 	}
 	o := gatherWrite(opts)
-	if o.ttl != 0 {
-		return false, refuse(ErrInvalidRequest, "a delete has no TTL")
+	if o.ttl != 0 || o.session != "" {
+		return false, refuse(ErrInvalidRequest, "a delete has neither TTL nor session")
 	}
 	r := &request{kind: o.kind(false), method: "DELETE", path: path}
-	o.apply(r)
+	if err := o.apply(r); err != nil {
+		return false, err
+	}
 	var answer struct {
 		Deleted bool `json:"deleted"`
 	}
@@ -192,22 +198,31 @@ func (s *State) Pages(ctx context.Context, workflow string, q Query, opts ...Rea
 	if q.Limit == 0 {
 		q.Limit = pageLimit
 	}
-	return func(yield func(Page, error) bool) {
-		for after := q.After; ; {
-			q := q
-			q.After = after
-			page, err := s.List(ctx, workflow, q, opts...)
-			if err == nil && page.Next != "" && page.Next == after {
+	return pages(q.After, func(after string) (Page, string, error) {
+		q := q
+		q.After = after
+		page, err := s.List(ctx, workflow, q, opts...)
+		return page, page.Next, err
+	})
+}
+
+// pages reads page after page; list returns one and where the next begins.
+func pages[P any](after string, list func(after string) (page P, next string, err error)) iter.Seq2[P, error] {
+	return func(yield func(P, error) bool) {
+		for after := after; ; {
+			page, next, err := list(after)
+			if err == nil && next != "" && next == after {
 				err = &Error{Code: ErrBadResponse, Message: "the list does not advance", Outcome: OutcomeNotApplied}
 			}
 			if err != nil {
-				yield(Page{}, err)
+				var none P
+				yield(none, err)
 				return
 			}
-			if !yield(page, nil) || page.Next == "" {
+			if !yield(page, nil) || next == "" {
 				return
 			}
-			after = page.Next
+			after = next
 		}
 	}
 }

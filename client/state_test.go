@@ -88,8 +88,8 @@ func TestRequests(t *testing.T) {
 			_, err := c.State.Atomic(ctx, "wf", []client.Op{
 				client.SetOp("a", nil).TTL(time.Second).AtVersion(4), client.DeleteOp("b"), client.CheckOp("c", 0)})
 			return err
-		}, `POST /v1/state/wf {"ops":[{"expectedVersion":4,"key":"a","op":"set","ttl":1,"value":null},` +
-			`{"key":"b","op":"delete"},{"expectedVersion":0,"key":"c","op":"check"}]}`, ""},
+		}, `POST /v1/state/wf {"ops":[{"op":"set","key":"a","value":null,"ttl":1,"expectedVersion":4},` +
+			`{"op":"delete","key":"b"},{"op":"check","key":"c","expectedVersion":0}]}`, ""},
 		{"status", func(c *client.Client) error { _, err := c.Cluster.Status(ctx); return err }, `GET /v1/cluster `, ""},
 		{"transfer", func(c *client.Client) error { return c.Cluster.TransferLeadership(ctx, "n2") },
 			`POST /v1/cluster/leader/transfer {"to":"n2"}`, ""},
@@ -150,6 +150,19 @@ func TestRefusedHere(t *testing.T) {
 		}, client.ErrInvalidRequest},
 		{"atomic with TTL", func() error {
 			_, err := c.State.Atomic(ctx, "wf", []client.Op{client.SetOp("k", 1)}, client.WithTTL(time.Second))
+			return err
+		}, client.ErrInvalidRequest},
+		{"agent state with the current value", func() error {
+			_, err := c.Agent.Set(ctx, "s", "k", 1, client.ReturnCurrent())
+			return err
+		}, client.ErrInvalidRequest},
+		{"session of a workflow", func() error {
+			_, err := c.State.Set(ctx, "wf", "k", 1, client.WithSession("s"))
+			return err
+		}, client.ErrInvalidRequest},
+		{"session of a delete", func() error { return c.Agent.Delete(ctx, "s", "k", client.WithSession("s")) }, client.ErrInvalidRequest},
+		{"prefix of a key", func() error {
+			_, err := c.Agent.Subscribe(ctx, "s", "k", client.Prefix("a"))
 			return err
 		}, client.ErrInvalidRequest},
 		{"remove nobody", func() error { return c.Cluster.RemoveMember(ctx, "") }, client.ErrInvalidKey},

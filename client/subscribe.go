@@ -33,7 +33,8 @@ func Snapshot() SubscribeOption {
 	return func(o *subscribeOptions) { o.snapshot = true }
 }
 
-// Prefix leaves out keys that do not begin so. For SubscribeWorkflow.
+// Prefix leaves out keys that do not begin so. For SubscribeWorkflow and
+// SubscribeSubject.
 func Prefix(prefix string) SubscribeOption {
 	return func(o *subscribeOptions) { o.prefix = prefix }
 }
@@ -44,12 +45,13 @@ func GiveUpAfter(d time.Duration) SubscribeOption {
 	return func(o *subscribeOptions) { o.giveUpAfter = d }
 }
 
-// Subscription is the changes of one key, or of the keys of one workflow. Each
-// is told once, whole and in the order of revisions, whichever nodes the
-// subscription has to go to. One goroutine uses it; any may call Close.
+// Subscription is the changes of one key, or of the keys of one workflow or
+// subject. Each is told once, whole and in the order of revisions, whichever
+// nodes the subscription has to go to. One goroutine uses it; any may call
+// Close.
 type Subscription struct {
 	c       *Client
-	path    string
+	topic   topic
 	options subscribeOptions
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -60,6 +62,9 @@ type Subscription struct {
 	syncing bool    // the stream tells the state; there is no cursor until it is complete
 	partial bool    // the caller holds a piece of that state
 }
+
+// topic is what a subscription is to.
+type topic struct{ path, subject string } // without a subject it is of the State Store
 
 // Subscribe tells the changes of a key, which need not exist: those that come
 // after it has returned, or from where an option says.
@@ -77,7 +82,7 @@ func (s *State) Subscribe(ctx context.Context, workflow, key string, opts ...Sub
 	if o.prefix != "" {
 		return nil, refuse(ErrInvalidRequest, "a prefix goes with SubscribeWorkflow")
 	}
-	return s.c.subscribe(ctx, path+"/stream", o)
+	return s.c.subscribe(ctx, topic{path: path + "/stream"}, o)
 }
 
 // SubscribeWorkflow is Subscribe for all keys of a workflow.
@@ -86,7 +91,7 @@ func (s *State) SubscribeWorkflow(ctx context.Context, workflow string, opts ...
 	if err != nil {
 		return nil, err
 	}
-	return s.c.subscribe(ctx, path, gatherSubscribe(opts))
+	return s.c.subscribe(ctx, topic{path: path}, gatherSubscribe(opts))
 }
 
 func gatherSubscribe(opts []SubscribeOption) (o subscribeOptions) {
@@ -96,11 +101,11 @@ func gatherSubscribe(opts []SubscribeOption) (o subscribeOptions) {
 	return o
 }
 
-func (c *Client) subscribe(ctx context.Context, path string, o subscribeOptions) (*Subscription, error) {
+func (c *Client) subscribe(ctx context.Context, t topic, o subscribeOptions) (*Subscription, error) {
 	if o.snapshot && o.from != nil {
 		return nil, refuse(ErrInvalidRequest, "a snapshot is of the present: FromRevision excludes it")
 	}
-	s := &Subscription{c: c, path: path, options: o, cursor: o.from}
+	s := &Subscription{c: c, topic: t, options: o, cursor: o.from}
 	s.link = link{c: c, giveUpAfter: o.giveUpAfter, retry: defaultStreamRetry, downSince: time.Now()}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if err := s.connect(); err != nil {
@@ -192,8 +197,11 @@ func (s *Subscription) connect() error {
 
 // request asks for a stream from the cursor on.
 func (s *Subscription) request() *request {
-	r := &request{kind: read, method: http.MethodGet, path: s.path}
+	r := &request{kind: read, method: http.MethodGet, path: s.topic.path}
 	r.setHeader("Accept", mediaStream)
+	if s.topic.subject != "" {
+		r.setHeader(headerSubject, s.topic.subject)
+	}
 	if s.options.prefix != "" {
 		r.setQuery("prefix", s.options.prefix)
 	}

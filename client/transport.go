@@ -51,8 +51,9 @@ func (r *request) setQuery(name, value string) {
 	r.query.Set(name, value)
 }
 
-// attempt sends r to one endpoint, once, and decodes the answer into out.
-func (c *Client) attempt(ctx context.Context, endpoint string, r *request, out any) *Error {
+// attempt sends r to one endpoint, at that place in the ring, once, and decodes
+// the answer into out.
+func (c *Client) attempt(ctx context.Context, endpoint string, at int64, r *request, out any) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.AttemptTimeout)
 	defer cancel()
 	req, err := c.newRequest(ctx, endpoint, r)
@@ -66,6 +67,9 @@ func (c *Client) attempt(ctx context.Context, endpoint string, r *request, out a
 		return connectionError(endpoint, err)
 	}
 	defer res.Body.Close()
+	if res.Close {
+		c.endpoints.leave(at) // a node that ends its connections is about to end itself
+	}
 	body, err := readBody(res.Body, maxResponseBytes)
 	if err != nil {
 		return bodyError(endpoint, res.StatusCode, err)

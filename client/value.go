@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -56,6 +57,12 @@ func checkSegment(member, s string) *Error {
 		return refuse(ErrInvalidKey, "%s is %q, which is not allowed", member, s)
 	}
 	return nil
+}
+
+// fitsHeader reports whether s arrives as it is when it travels in a header.
+func fitsHeader(s string) bool {
+	control := func(c rune) bool { return c < ' ' || c == 0x7f }
+	return strings.Trim(s, " \t") == s && strings.IndexFunc(s, control) < 0
 }
 
 // instant reads the contract's RFC 3339; null and "" are the zero time.

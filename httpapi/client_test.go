@@ -3,7 +3,10 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +95,57 @@ func TestThroughClient(t *testing.T) {
 	}
 	if !slices.Equal(x.cluster.removed, []string{"n/2"}) {
 		t.Errorf("removed %q", x.cluster.removed)
+	}
+}
+
+// The same of Agent State.
+func TestAgentThroughClient(t *testing.T) {
+	x := newAPI(t)
+	c, err := client.New(client.Config{Endpoints: []string{"http://" + x.serve()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := context.Background()
+	const subject, key = "Zoë", "tool:weather/../tc 123?"
+
+	if _, err := c.Agent.Get(ctx, subject, key); !errors.Is(err, client.ErrInvalidKey) {
+		t.Errorf("a key with dots: %v", err)
+	}
+	for i, key := range []string{"a/b", "a/c"} {
+		v, err := c.Agent.Set(ctx, subject, key, i, client.WithSession("run"), client.WithTTL(time.Minute))
+		if err != nil || v != 1 {
+			t.Errorf("version %d, %v", v, err)
+		}
+	}
+	entry, err := c.Agent.Get(ctx, subject, "a/b")
+	if err != nil || string(entry.Value) != "0" || entry.Session != "run" || entry.ExpiresAt.Sub(entry.CreatedAt) != time.Minute {
+		t.Errorf("got %+v, %v", entry, err)
+	}
+	if err := c.Agent.Delete(ctx, subject, "a/b", client.IfVersion(7)); !errors.Is(err, client.ErrVersionConflict) {
+		t.Errorf("condition: %v", err)
+	}
+	if err := c.Agent.Delete(ctx, subject, "a/b", client.IfVersion(1)); err != nil {
+		t.Error(err)
+	}
+	page, err := c.Agent.List(ctx, subject, client.AgentQuery{Prefix: "a/"})
+	if err != nil || len(page.Entries) != 1 || page.Entries[0].Key != "a/c" {
+		t.Errorf("page %+v, %v", page, err)
+	}
+}
+
+// The client's examples have the outputs that they print here too, where a real
+// cluster serves them.
+func TestClientExamples(t *testing.T) {
+	_, addrs := threeNodes(t)
+	for i, addr := range addrs {
+		addrs[i] = "http://" + addr
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-run=^Example", "../client")
+	cmd.Env = append(os.Environ(), "STATERAFT_TEST_ENDPOINTS="+strings.Join(addrs, " "))
+	out, err := cmd.CombinedOutput()
+	if passed := strings.Count(string(out), "--- PASS"); err != nil || passed < 9 {
+		t.Errorf("%d examples passed, %v:\n%s", passed, err, out)
 	}
 }
 
