@@ -314,9 +314,50 @@ func TestRevocationAcrossNodes(t *testing.T) {
 	c.WaitEqual()
 }
 
+// A node that was cut off and is back refuses a key that was revoked meanwhile
+// before it has caught up.
+func TestRevokedWhileCutOff(t *testing.T) {
+	c, addrs := threeNodes(t, withAuth)
+	large := strings.Repeat("x", 1<<16)
+	for range 2 {
+		k := createOn(t, addrs[0])
+		i := slices.Index(c.Nodes, c.Follower())
+		back, other := addrs[i], addrs[(i+1)%3]
+		if status := statusOf("DELETE", back, valuePath, k.Token); status != 200 {
+			t.Fatalf("a write before: %d", status)
+		}
+		c.Partition(c.Nodes[i:i+1], slices.Concat(c.Nodes[:i], c.Nodes[i+1:]))
+		for n := range 100 { // which it takes a while to fetch
+			c.Leader().Set(t, workflowNamespace("wf"), fmt.Sprint("k", n), large)
+		}
+		if status := statusOf("DELETE", other, apiKeysPath+"/"+k.ID, rootToken); status != 200 {
+			t.Fatalf("revoke: %d", status)
+		}
+		var asked sync.WaitGroup
+		for _, method := range []string{"GET", "DELETE"} {
+			asked.Go(func() {
+				status := 503
+				for status == 503 {
+					status = statusOf(method, back, valuePath, k.Token)
+				}
+				if status != 401 {
+					t.Errorf("%s: %d", method, status)
+				}
+			})
+		}
+		if statusOf("GET", back, valuePath+"?consistency=stale", k.Token) == 401 {
+			t.Error("the node was not behind")
+		}
+		c.Heal()
+		asked.Wait()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	c.WaitEqual()
+}
+
 func createOn(t *testing.T, addr string) (k apiKey) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), "POST", "http://"+addr+apiKeysPath, strings.NewReader(`{"scopes":["state:read"]}`))
+	request, err := http.NewRequestWithContext(context.Background(), "POST", "http://"+addr+apiKeysPath, strings.NewReader(`{"scopes":["state:read","state:write"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/httpapi/auth"
 	"github.com/stateraft/stateraft/httpapi/stream"
 )
+
+// maxKeyLag is how far this node may be behind when it lets the holder of a key
+// write: it has applied whatever was acknowledged, revocations too, up to so
+// long before the request came. So a node asks the leader at most 20 times a
+// second for its writers' keys.
+const maxKeyLag = 50 * time.Millisecond
 
 // keyLookupTimeout is how long a request with a key that is not known here
 // waits to learn that it is known nowhere.
@@ -37,7 +44,53 @@ func (s *Server) authenticate(w http.ResponseWriter, r *request) (err error) {
 	if r.route.root && !r.principal.IsRoot() {
 		return refuse(codeForbidden, "this path reaches all projects: it takes the root token")
 	}
-	return r.require(r.route.scope)
+	if err := r.require(r.route.scope); err != nil {
+		return err
+	}
+	return s.confirmKey(r)
+}
+
+// confirmKey refuses a write unless its sender's key is there once this node is
+// behind by maxKeyLag at most. (Reads are as fresh as they ask, and confirm the
+// key then: see consistent.)
+func (s *Server) confirmKey(r *request) error {
+	if !r.principal.HasKey() || !r.route.writes(r.Request) {
+		return nil
+	}
+	came := time.Now()
+	if err := s.reachHorizon(r, came.Add(-maxKeyLag)); err != nil {
+		return err
+	}
+	return r.keyStands(s.cluster.State())
+}
+
+// reachHorizon spends at most the request's time.
+func (s *Server) reachHorizon(r *request, t time.Time) error {
+	if s.horizon.covers(t) {
+		return nil
+	}
+	ctx, cancel, err := r.deadline()
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	start := time.Now()
+	if s.horizon.reach(ctx, t) != nil {
+		return refuse(codeNoLeader, "no leader confirmed in time that the API key is still valid")
+	}
+	r.waited = time.Since(start)
+	return nil
+}
+
+// keyStands refuses the request if its sender has a key that the state has not.
+func (r *request) keyStands(state *fsm.State) error {
+	if !r.principal.HasKey() {
+		return nil
+	}
+	if _, ok, _ := state.Get(auth.Namespace, r.principal.ID); !ok {
+		return auth.ErrUnknown
+	}
+	return nil
 }
 
 // token returns the token that the request carries; "" if it carries none.
@@ -95,7 +148,7 @@ func (s *Server) lookupKey(ctx context.Context, id string) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, keyLookupTimeout)
 	defer cancel()
-	if s.cluster.ReadIndex(ctx) != nil {
+	if s.horizon.reach(ctx, time.Now()) != nil {
 		return nil, refuse(codeNoLeader, "the API key is not known here, and no leader confirmed in time that it does not exist")
 	}
 	e, _, _ := s.cluster.State().Get(auth.Namespace, id)

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/httpapi/auth"
 )
@@ -172,31 +171,6 @@ func TestAnswersArePrivate(t *testing.T) {
 		if got := x.ok(x.get(path, as(rootToken)...), "").header.Get("Cache-Control"); got != want {
 			t.Errorf("%s: Cache-Control = %q, want %q", path, got, want)
 		}
-	}
-}
-
-// A key that was made elsewhere a moment ago is waited for, and where nobody
-// knows whether it exists the caller is not told that it does not.
-func TestKeyNotHereYet(t *testing.T) {
-	x := newAPI(t, withAuth)
-	token, _ := x.newKey(`"scopes":["state:write"]`)
-	rounds := x.cluster.readIndexes
-	x.ok(x.post("/v1/state/wf/k", `{"value":1}`, as(token)...), "")
-	if x.cluster.readIndexes != rounds {
-		t.Error("a key that is known here asks the leader")
-	}
-	unknown, _, _ := auth.NewToken()
-	x.refused(x.post("/v1/state/wf/k", `{"value":1}`, as(unknown)...), 401, "UNAUTHORIZED")
-	if x.cluster.readIndexes != rounds+1 {
-		t.Error("a key that is not known here does not ask the leader")
-	}
-	x.refused(x.post("/v1/state/wf/k", `{"value":1}`, as("no key at all, of no form")...), 401, "UNAUTHORIZED")
-	if x.cluster.readIndexes != rounds+1 {
-		t.Error("what is no key asks the leader")
-	}
-	x.cluster.readErr = cluster.ErrNoLeader
-	if a := x.refused(x.post("/v1/state/wf/k", `{"value":1}`, as(unknown)...), 503, "NO_LEADER"); a.json["outcome"] != "not_applied" {
-		t.Errorf("outcome = %v", a.json["outcome"])
 	}
 }
 

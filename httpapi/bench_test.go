@@ -17,10 +17,18 @@ func (discard) WriteHeader(int)             {}
 
 var benchValue = `{"value":{"step":"` + strings.Repeat("x", 240) + `"}}`
 
-func BenchmarkGet(b *testing.B) {
-	x := newAPI(b)
-	x.ok(x.post(valuePath, benchValue), "")
+func BenchmarkGet(b *testing.B) { benchmarkGet(b, newAPI(b), "") }
+
+func BenchmarkGetWithKey(b *testing.B) {
+	x := newAPI(b, withAuth)
+	token, _ := x.newKey(`"scopes":["state:read","state:write"]`)
+	benchmarkGet(b, x, token)
+}
+
+func benchmarkGet(b *testing.B, x *api, token string) {
+	x.ok(x.post(valuePath, benchValue, as(token)...), "")
 	r := httptest.NewRequest("GET", valuePath, nil)
+	r.Header.Set("Authorization", "Bearer "+token)
 	h := x.server.Handler()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -28,11 +36,19 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
-func BenchmarkSet(b *testing.B) {
-	x := newAPI(b)
+func BenchmarkSet(b *testing.B) { benchmarkSet(b, newAPI(b), "") }
+
+func BenchmarkSetWithKey(b *testing.B) {
+	x := newAPI(b, withAuth)
+	token, _ := x.newKey(`"scopes":["state:read","state:write"]`)
+	benchmarkSet(b, x, token)
+}
+
+func benchmarkSet(b *testing.B, x *api, token string) {
 	h := x.server.Handler()
 	body := strings.NewReader(benchValue)
 	r := httptest.NewRequest("POST", valuePath, body)
+	r.Header.Set("Authorization", "Bearer "+token)
 	b.ReportAllocs()
 	for b.Loop() {
 		body.Reset(benchValue)

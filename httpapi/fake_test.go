@@ -46,7 +46,7 @@ type fakeCluster struct {
 	admitsErr, proposeErr, readErr, waitErr, readyErr, adminErr error
 	panics                                                      bool
 	alone                                                       bool                      // Status knows no members
-	onPropose                                                   func(ctx context.Context) // called first, without mu
+	onPropose, onReadIndex                                      func(ctx context.Context) // called first, without mu
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
@@ -140,10 +140,15 @@ func (c *fakeCluster) limitHistory(tb testing.TB, events uint64) {
 	c.apply(tb, &fsmpb.Entry{LeaderStart: &fsmpb.LeaderStart{WallOffset: epoch.UnixMicro(), Settings: settings}})
 }
 
-func (c *fakeCluster) ReadIndex(context.Context) error {
+func (c *fakeCluster) ReadIndex(ctx context.Context) error {
+	c.mu.Lock()
+	c.readIndexes++
+	c.mu.Unlock()
+	if c.onReadIndex != nil {
+		c.onReadIndex(ctx)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.readIndexes++
 	return c.readErr
 }
 

@@ -26,6 +26,9 @@ func (s *Server) serve(rt *route, w http.ResponseWriter, r *http.Request, ps htt
 	// ever. Where deadlines are not supported, in tests, nothing is lost.
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(writeTimeout))
 	w.Header().Set(headerNode, s.node)
+	if s.draining.Load() {
+		w.Header().Set("Connection", "close") // or a client may send the next request just when the connection ends
+	}
 	if err := s.handle(rt, res, r, ps); err != nil {
 		s.writeError(res, r, rt, err)
 	}

@@ -20,7 +20,7 @@ func (r *request) checkFreshness() error {
 // consistent returns the local state once it is as fresh as the request asks:
 // by default it covers every write acknowledged before, with
 // consistency=stale it is what it is, but never older than the revision in
-// X-Stateraft-Min-Revision.
+// X-Stateraft-Min-Revision. The sender's key must be in it.
 func (s *Server) consistent(r *request) (*fsm.State, error) {
 	stale, err := r.stale()
 	if err != nil {
@@ -35,7 +35,11 @@ func (s *Server) consistent(r *request) (*fsm.State, error) {
 		return nil, err
 	}
 	defer cancel()
-	return s.cluster.State(), s.await(ctx, stale, atLeast)
+	if err := s.await(ctx, stale, atLeast); err != nil {
+		return nil, err
+	}
+	state := s.cluster.State()
+	return state, r.keyStands(state)
 }
 
 func (s *Server) await(ctx context.Context, stale bool, atLeast uint64) error {

@@ -28,6 +28,7 @@ type request struct {
 	query  url.Values        // each parameter once
 
 	principal auth.Principal
+	waited    time.Duration // of its time, until its sender's key was confirmed
 
 	reserved int64 // of the server's budget for bodies
 }
@@ -106,7 +107,7 @@ func (r *request) deadline() (ctx context.Context, cancel context.CancelFunc, er
 	if err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel = context.WithTimeout(r.Context(), timeout)
+	ctx, cancel = context.WithTimeout(r.Context(), timeout-r.waited)
 	return ctx, cancel, nil
 }
 

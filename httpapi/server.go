@@ -110,12 +110,14 @@ type Server struct {
 	refusals pacer
 	streams  *stream.Hub
 	auth     *auth.Verifier // nil: no key is asked for
+	horizon  *horizon
 	proxy    *proxy.Proxy
 
 	table    []*route
 	methods  []string // that occur in table, sorted
 	router   *httprouter.Router
 	http     *http.Server
+	silent   silent
 	draining atomic.Bool
 	backups  sync.Mutex // held while one is sent
 }
@@ -157,6 +159,7 @@ func New(c Config) (*Server, error) {
 		cluster: c.Cluster, log: c.Logger, cors: cors,
 		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget}, refusals: newPacer(),
 	}
+	s.horizon = newHorizon(s.cluster.ReadIndex)
 	if err := s.setAuth(c); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
@@ -210,6 +213,7 @@ func (s *Server) newHTTP() *http.Server {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.silent.track,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
@@ -239,6 +243,7 @@ func (s *Server) SetDraining() {
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.SetDraining()
+	defer time.AfterFunc(silentTimeout, s.silent.close).Stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		_ = s.http.Close()
