@@ -5,57 +5,107 @@ import (
 	"time"
 )
 
-// A clusterClock estimates cluster time: the last stamp that was applied plus
-// the monotonic time since. On a leader it is steered by the leader's own
-// monotonic clock for the whole term instead, because a stamp is older than
-// its application by the time a commit takes.
+// A clusterClock estimates cluster time: the stamp of the last entry that was
+// applied plus the monotonic time since. So the estimate is behind the leader's
+// own clock by what the entry took to get here, and never ahead of it, however
+// slow that clock runs; and whoever leads next ends nothing early. For the same
+// reason an entry of a later term replaces a better estimate: its leader may have
+// taken up the time late, and what it promised rests on that. On a leader the
+// clock is steered by the leader's own monotonic clock for the whole term.
 type clusterClock struct {
-	wall func() time.Time // the wall clock; tests replace it
+	wall      func() time.Time     // the wall clock
+	monotonic func() time.Duration // since some moment; never runs backwards
 
 	mu      sync.Mutex
-	base    int64     // cluster time at since, µs
-	since   time.Time // monotonic
-	live    bool      // base rests on what happened during this boot of the machine
-	leading bool      // follows the term's own clock, not the stamps applied
+	base    int64         // cluster time at since, µs
+	since   time.Duration // on the monotonic clock
+	term    uint64        // of the entry that base rests on; 0: not known
+	live    bool          // base rests on what happened during this boot of the machine
+	leading uint64        // term that this node leads and whose clock is its own; 0: none
+	tie     int64         // cluster time minus this machine's wall clock, µs, as noted; 0: it never was
 }
 
-func newClock(wall func() time.Time) *clusterClock {
-	return &clusterClock{wall: wall, since: time.Now()}
+func newClock(wall func() time.Time, monotonic func() time.Duration) *clusterClock {
+	return &clusterClock{wall: wall, monotonic: monotonic, since: monotonic()}
 }
 
-// observe takes note of cluster time as just applied. live: by an entry that is
-// newer than the log was when the process started.
-func (c *clusterClock) observe(stamp int64, live bool) {
+// newMonotonic returns the machine's clock: the time since this call.
+func newMonotonic() func() time.Duration {
+	begin := time.Now()
+	return func() time.Duration { return time.Since(begin) }
+}
+
+// observe takes note of the stamp of an entry of that term. live: the entry is
+// newer than the log was when the process started. A leader's clock goes on by
+// itself, but not behind the state: what its predecessors left in the log may
+// be applied only after its term has begun. It reports whether the estimate rests
+// on another term than before.
+func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leading || c.live && !live {
+	defer func(was uint64) { changed = c.term != was }(c.term)
+	if term > c.leading {
+		c.leading = 0 // whether this node has heard of it or not
+	}
+	ahead := stamp > c.nowLocked()
+	switch {
+	case c.leading != 0:
+		c.term = term
+	case term > c.term, term == c.term && live && !c.live:
+		c.setLocked(stamp)
+		c.term, c.live = term, live
+		return
+	case c.live && !live:
 		return
 	}
-	c.base, c.since, c.live = stamp, time.Now(), live
+	if ahead || c.leading == 0 && term == c.term {
+		c.setLocked(stamp)
+	}
+	c.live = c.live || live
+	return
 }
+
+// restored takes note of the clock of a snapshot, whose last entry's term is not
+// known, and neither is how long ago that was.
+func (c *clusterClock) restored(stamp int64, live bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leading != 0 || c.live && !live {
+		return
+	}
+	c.setLocked(stamp)
+	c.term, c.live = 0, live
+}
+
+func (c *clusterClock) setLocked(now int64) { c.base, c.since = now, c.monotonic() }
 
 // recall takes up the clock of the process before, on the same boot of the
-// machine. Entries that are replayed do not set it back.
-func (c *clusterClock) recall(now int64) {
+// machine, which rested on an entry of that term. Entries of it that are replayed
+// do not set it back.
+func (c *clusterClock) recall(now int64, term uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.base, c.since, c.live = now, time.Now(), true
+	c.setLocked(now)
+	c.term, c.live = term, true
 }
 
-// lead begins a term as leader at cluster time base, or goes on from the
-// estimate if that is later: cluster time never runs backwards.
-func (c *clusterClock) lead(base int64) {
+// lead begins that term as leader at cluster time base, or goes on from the
+// estimate if that is later: cluster time never runs backwards. The clock is
+// live only once an entry of the term is applied: base may be of a wall clock,
+// and what nobody else has heard of is no cluster time.
+func (c *clusterClock) lead(base int64, term uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.base, c.since = max(base, c.nowLocked()), time.Now()
-	c.leading, c.live = true, true
+	c.setLocked(max(base, c.nowLocked()))
+	c.leading = term
 }
 
 // follow ends a term as leader.
 func (c *clusterClock) follow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.base, c.since, c.leading = c.nowLocked(), time.Now(), false
+	c.setLocked(c.nowLocked())
+	c.leading = 0
 }
 
 // now returns the estimate in µs and whether it is live.
@@ -65,7 +115,29 @@ func (c *clusterClock) now() (t int64, live bool) {
 	return c.nowLocked(), c.live
 }
 
-func (c *clusterClock) nowLocked() int64 { return c.base + time.Since(c.since).Microseconds() }
+// restsOn returns the term of the entry that the estimate rests on; 0: unknown.
+func (c *clusterClock) restsOn() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.term
+}
+
+// tied takes note of cluster time minus the wall clock, and byWall goes by that:
+// it returns cluster time as far as the wall clock alone knows it. A wall clock
+// that is wrong, and as wrong as it was, tells cluster time well.
+func (c *clusterClock) tied(tie int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tie = tie
+}
+
+func (c *clusterClock) byWall() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wall().UnixMicro() + c.tie
+}
+
+func (c *clusterClock) nowLocked() int64 { return c.base + (c.monotonic() - c.since).Microseconds() }
 
 // until returns how long it is until cluster time t.
 func (c *clusterClock) until(t int64) time.Duration {

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,4 +83,78 @@ func restartWithShift(t *testing.T, c *clustertest.Cluster, shifts []atomic.Int6
 	}
 	c.WaitReady(c.Nodes...)
 	return c.Leader()
+}
+
+// A badClock is a monotonic clock that has been running at a wrong rate since
+// it was set: 1 is right, 0 stands still.
+type badClock struct {
+	mu    sync.Mutex
+	since time.Time
+	then  time.Duration
+	rate  float64
+}
+
+func newBadClock() *badClock { return &badClock{since: time.Now(), rate: 1} }
+
+func (c *badClock) now() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.then + time.Duration(float64(time.Since(c.since))*c.rate)
+}
+
+func (c *badClock) run(rate float64) {
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.then, c.since, c.rate = now, time.Now(), rate
+}
+
+// Ensure a leader whose clock runs fast or slow ends keys early or late by as
+// much as the clock is wrong and no more, and one whose clock stands still ends
+// none until another leads, which has counted the time since the last entry, or
+// the clock goes on.
+func TestWrongClockRate(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		rate        float64
+		then        func(t *testing.T, c *clustertest.Cluster, clock *badClock)
+		least, most time.Duration // that a TTL of 2 s takes, one second of it after then
+	}{
+		{"fast", 8, nil, 250 * time.Millisecond, 1900 * time.Millisecond},
+		{"slow", 0.5, nil, 4 * time.Second, 10 * time.Second},
+		{"frozen, then another leads", 0, func(t *testing.T, c *clustertest.Cluster, _ *badClock) { moveTo(t, c, c.Follower()) }, 2 * time.Second, 10 * time.Second},
+		{"frozen, then running", 0, func(_ *testing.T, _ *clustertest.Cluster, clock *badClock) { clock.run(1) }, 3 * time.Second, 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			testWrongClockRate(t, tt.rate, tt.then, tt.least, tt.most)
+		})
+	}
+}
+
+func testWrongClockRate(t *testing.T, rate float64, then func(*testing.T, *clustertest.Cluster, *badClock), least, most time.Duration) {
+	clocks := map[string]*badClock{}
+	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		clock := newBadClock()
+		clocks[cfg.Name] = clock
+		cfg.Tuning.Monotonic = clock.now
+	})
+	leader := c.Leader()
+	clocks[leader.Name()].run(rate)
+	key := clustertest.Set("ns", "key", "1")
+	key.Ops[0].Ttl = (2 * time.Second).Microseconds()
+	begin := time.Now()
+	if _, err := leader.Propose(within(t, 5*time.Second), key); err != nil {
+		t.Fatal(err)
+	}
+	if then != nil {
+		time.Sleep(time.Second)
+		then(t, c, clocks[leader.Name()])
+	}
+	for c.Nodes[0].Get(t, "ns", "key") != "" {
+		time.Sleep(time.Millisecond)
+	}
+	if took := time.Since(begin); took < least || took > most {
+		t.Errorf("a TTL of 2s took %v, want %v to %v", took, least, most)
+	}
 }

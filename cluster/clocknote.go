@@ -19,14 +19,29 @@ type clockNote struct {
 	Boot    string        `json:"boot"`
 	Since   time.Duration `json:"sinceNs"`
 	Cluster int64         `json:"clusterUs"`
+	Term    uint64        `json:"term"` // of the entry that this rests on
 }
 
-const clockNoteFile = "clock.json"
+// A wallNote ties cluster time to the machine's wall clock, for after its next
+// boot. Without one cluster time is the wall clock, as in a new cluster.
+type wallNote struct {
+	Tie int64 `json:"clusterMinusWallUs"`
+}
+
+const (
+	clockNoteFile = "clock.json"
+	wallNoteFile  = "wallclock.json"
+
+	// wallNoteGrain is how far the wall clock moves against cluster time until
+	// that is noted. A note is synced, so there should be few.
+	wallNoteGrain = 100 * time.Millisecond
+)
 
 func (n *Node) clockNotePath() string { return filepath.Join(n.cfg.DataDir, clockNoteFile) }
 
 // recallClock takes up the clock where the last process on this boot left it.
 func (n *Node) recallClock() {
+	n.recallWall()
 	data, err := os.ReadFile(n.clockNotePath())
 	if err != nil {
 		return
@@ -36,18 +51,25 @@ func (n *Node) recallClock() {
 	if json.Unmarshal(data, &note) != nil || !ok || note.Boot != boot || note.Since > since {
 		return
 	}
-	n.clock.recall(note.Cluster + (since - note.Since).Microseconds())
+	n.clock.recall(note.Cluster+(since-note.Since).Microseconds(), note.Term)
 }
 
-// noteClock notes cluster time as soon as it is known, and every now and then.
+// noteClock notes cluster time as soon as it is known, when it comes to rest on
+// another term, which a note of an older one would be ahead of, and every now and
+// then.
 func (n *Node) noteClock(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := clockNoteInterval / 50
 		if now, live := n.clock.now(); live {
 			n.writeClockNote(now)
+			n.writeWallNote(now)
 			pause = clockNoteInterval
 		}
-		sleep(ctx, pause)
+		select {
+		case <-time.After(pause):
+		case <-n.noteDue:
+		case <-ctx.Done():
+		}
 	}
 }
 
@@ -58,12 +80,39 @@ func (n *Node) writeClockNote(now int64) {
 	if !ok {
 		return
 	}
-	data, err := json.Marshal(clockNote{Boot: boot, Since: since, Cluster: now})
+	data, err := json.Marshal(clockNote{Boot: boot, Since: since, Cluster: now, Term: n.clock.restsOn()})
 	if err != nil {
 		return
 	}
 	tmp := n.clockNotePath() + ".tmp"
 	if os.WriteFile(tmp, data, 0o600) == nil {
 		_ = os.Rename(tmp, n.clockNotePath())
+	}
+}
+
+func (n *Node) wallNotePath() string { return filepath.Join(n.cfg.DataDir, wallNoteFile) }
+
+func (n *Node) recallWall() {
+	var note wallNote
+	if data, err := os.ReadFile(n.wallNotePath()); err == nil && json.Unmarshal(data, &note) == nil {
+		n.clock.tied(note.Tie)
+	}
+}
+
+// writeWallNote notes how the wall clock stands to cluster time, if that is new.
+// An error leaves what is known: the next look at it tries again.
+func (n *Node) writeWallNote(now int64) {
+	tie := now - n.clock.wall().UnixMicro()
+	moved := time.Duration(n.clock.byWall()-now) * time.Microsecond
+	if moved.Abs() < wallNoteGrain {
+		return
+	}
+	data, err := json.Marshal(wallNote{Tie: tie})
+	if err != nil {
+		return
+	}
+	tmp := n.wallNotePath() + ".tmp"
+	if writeSynced(tmp, data) == nil && os.Rename(tmp, n.wallNotePath()) == nil && syncDir(n.cfg.DataDir) == nil {
+		n.clock.tied(tie)
 	}
 }

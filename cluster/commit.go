@@ -28,7 +28,7 @@ var errNotLeader = errors.New("not the leader")
 // only place that touches a raft future. Batches that wait while earlier
 // entries are in flight leave together as one entry.
 type committer struct {
-	raft  *raft.Raft
+	raft  consensus
 	clock *clusterClock
 	stats *metrics
 	down  chan struct{} // closed when Raft has shut down
@@ -55,7 +55,7 @@ type proposed struct {
 	err   error // errNotLeader, ErrOutcomeUnknown (wrapped) or ErrOverloaded
 }
 
-func newCommitter(r *raft.Raft, c *clusterClock, m *metrics) *committer {
+func newCommitter(r consensus, c *clusterClock, m *metrics) *committer {
 	return &committer{raft: r, clock: c, stats: m, down: make(chan struct{}), changed: make(signal, 1)}
 }
 
@@ -198,8 +198,9 @@ func (c *committer) send(group []*proposal) {
 }
 
 // await returns the future's error once Raft has one. Futures that wait for the
-// state machine while Raft shuts down never get any.
-func (c *committer) await(f raft.ApplyFuture) error {
+// state machine while Raft shuts down never get any, nor do some when the log
+// fails: see logstore.ForRaft.
+func (c *committer) await(f raft.Future) error {
 	answered := make(chan error, 1)
 	go func() { answered <- f.Error() }()
 	select {

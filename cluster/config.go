@@ -17,7 +17,7 @@ import (
 
 // Config says how one node runs. Name, DataDir and the addresses are required.
 type Config struct {
-	Name    string // display name, unique in the cluster; at most 64 bytes
+	Name    string // display name, unique in the cluster; at most 64 bytes; [StoredName] if there is one
 	DataDir string // created 0700; one process at a time
 
 	RaftAddr        string // host:port of Raft and node calls; port 0 picks one
@@ -75,7 +75,9 @@ type Tuning struct {
 
 	BeforeReplicate func(nodeID string) error // runs ahead of every AppendEntries to that node, heartbeats apart; its error is the RPC's
 
-	Wall   func() time.Time                                                     // the wall clock
+	Wall      func() time.Time     // the wall clock
+	Monotonic func() time.Duration // the clock that cluster time follows, since some moment; must never run backwards
+
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // of node connections
 	Accept func(nodeID string) bool                                             // whether to talk to a node
 }
@@ -118,6 +120,9 @@ func (c *Config) setDefaults() {
 	setDefault(&t.MaxVersion, fsm.MaxVersion)
 	if t.Wall == nil {
 		t.Wall = time.Now
+	}
+	if t.Monotonic == nil {
+		t.Monotonic = newMonotonic()
 	}
 	if t.BeforeApply == nil {
 		t.BeforeApply = func() {}

@@ -99,6 +99,6 @@ func (n *Node) startAnew(damage error) error {
 			return err
 		}
 	}
-	n.clock = newClock(n.cfg.Tuning.Wall)
+	n.clock = newClock(n.cfg.Tuning.Wall, n.cfg.Tuning.Monotonic)
 	return syncDir(n.cfg.DataDir)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Raft is the node's raft, for tests that need what a node never does.
-func (n *Node) Raft() *raft.Raft { return n.raft }
+func (n *Node) Raft() *raft.Raft { return n.raft.(*raft.Raft) }
 
 // LeaveTransferFlag sets the flag that the library's transfer of leadership can
 // leave behind (hashicorp/raft issue 696): raft refuses every write.

@@ -62,9 +62,13 @@ func answerOf(resp *clusterpb.Response, err error) *clusterpb.Response {
 	return resp
 }
 
+// answerClock tells cluster time, by the wall clock if nothing better is known.
 func (n *Node) answerClock() *clusterpb.Response {
 	now, live := n.clock.now()
-	return &clusterpb.Response{Live: live, Estimate: now, Wall: n.clock.wall().UnixMicro()}
+	if !live {
+		now = n.clock.byWall()
+	}
+	return &clusterpb.Response{Live: live, Estimate: now, Term: n.clock.restsOn(), Wall: n.clock.wall().UnixMicro()}
 }
 
 func (n *Node) ownStatus() *clusterpb.NodeStatus {

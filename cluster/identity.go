@@ -48,7 +48,7 @@ type identityRecord struct {
 	Format          int       `json:"format"`
 	NodeID          string    `json:"nodeId"`    // UUID
 	ClusterID       string    `json:"clusterId"` // hex; empty: belongs to none yet
-	Name            string    `json:"name"`      // display name as last used
+	Name            string    `json:"name"`      // display name; empty until the node has started once
 	Promised        []founder `json:"promised,omitempty"`
 	PreparedVersion uint32    `json:"preparedVersion"`
 
@@ -125,20 +125,36 @@ func lockDir(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 }
 
-func (id *identity) load() error {
-	path := filepath.Join(id.dir, identityFile)
-	data, err := os.ReadFile(path)
+func (id *identity) load() (err error) {
+	id.record, err = readIdentity(id.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return id.create()
 	}
-	if err != nil {
-		return fmt.Errorf("read identity: %w", err)
+	return err
+}
+
+// StoredName returns the display name of the node whose data directory dir is;
+// empty if dir is missing, or new.
+func StoredName(dir string) (string, error) {
+	r, err := readIdentity(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	id.record, err = parseIdentity(data)
+	return r.Name, err
+}
+
+// readIdentity returns fs.ErrNotExist, wrapped, if dir holds no identity.
+func readIdentity(dir string) (identityRecord, error) {
+	path := filepath.Join(dir, identityFile)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return identityRecord{}, fmt.Errorf("read identity: %w", err)
 	}
-	return nil
+	r, err := parseIdentity(data)
+	if err != nil {
+		return identityRecord{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
 }
 
 func (id *identity) create() error {
@@ -350,13 +366,21 @@ func (id *identity) name() string {
 	return id.record.Name
 }
 
+// setName gives a new data directory its node's display name. Setting the same
+// name again is fine; another is refused: it is how the directory of another
+// node shows itself, which would serve that node's data under this one's name.
 func (id *identity) setName(name string) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	if name == id.record.Name {
+	switch id.record.Name {
+	case name:
 		return nil
+	case "":
+		return id.change(func(r *identityRecord) { r.Name = name })
+	default:
+		return fmt.Errorf("the data directory %s is that of node %q, not of %q; give --node-id %s, or this node's own directory",
+			id.dir, id.record.Name, name, id.record.Name)
 	}
-	return id.change(func(r *identityRecord) { r.Name = name })
 }
 
 // promise records that this node founds a cluster with exactly set, and with

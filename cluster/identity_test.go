@@ -58,6 +58,47 @@ func TestIdentityIsKept(t *testing.T) {
 	}
 }
 
+// Ensure a directory keeps the name that it was given first, and refuses
+// another one without a change.
+func TestNameIsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	wantName := func(want string) {
+		t.Helper()
+		if name, err := StoredName(dir); name != want || err != nil {
+			t.Errorf("the stored name is %q, %v; want %q", name, err, want)
+		}
+	}
+	wantName("")
+	id := openTestIdentity(t, dir)
+	wantName("")
+	for _, tt := range []struct{ name, err string }{
+		{"n1", ""},
+		{"n1", ""},
+		{"n2", "the data directory " + dir + ` is that of node "n1", not of "n2"; give --node-id n1, or this node's own directory`},
+	} {
+		err := id.setName(tt.name)
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
+			t.Errorf("setName(%q): %v, want %q", tt.name, err, tt.err)
+		}
+		wantName("n1")
+	}
+	if err := id.renew(); err != nil {
+		t.Fatal(err)
+	}
+	wantName("n1")
+}
+
+func TestStoredNameOfWhatIsNoNode(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, identityFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := StoredName(dir)
+	wantError(t, err, "not an identity file")
+	_, err = StoredName(filepath.Join(dir, identityFile))
+	wantError(t, err, "not a directory")
+}
+
 func TestIdentityIsNew(t *testing.T) {
 	a, b := openTestIdentity(t, t.TempDir()), openTestIdentity(t, t.TempDir())
 	if a.nodeID() == b.nodeID() {

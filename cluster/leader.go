@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
@@ -99,11 +101,16 @@ func (n *Node) lead(ctx context.Context) {
 	var duties sync.WaitGroup
 	defer duties.Wait()
 	duties.Go(func() { n.watchWrites(ctx) })
+	term := n.raft.CurrentTerm()
+	if n.raft.State() != raft.Leader {
+		return // and it was another term
+	}
+	n.observeLog()
 	base, err := n.agreeOnTime(ctx)
 	if err != nil {
 		return
 	}
-	n.clock.lead(base)
+	n.clock.lead(base, term)
 	defer n.clock.follow()
 	t := n.beginTerm(ctx)
 	if t == nil {
@@ -145,10 +152,30 @@ func (n *Node) leaderStart() *fsmpb.LeaderStart {
 	}
 }
 
+// observeLog takes note of the last stamp in the log, which may not be applied
+// yet: the clock must not rest on an earlier term than what was promised does.
+func (n *Node) observeLog() {
+	applied := n.fsm.applied.get()
+	for index := n.raft.LastIndex(); index > applied; index-- {
+		var l raft.Log
+		if n.readLog(index, &l) != nil {
+			return // applied and compacted meanwhile
+		}
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		if stamp, err := fsm.Stamp(l.Data); err == nil {
+			n.clock.observe(stamp, l.Term, index > n.logEnd)
+		}
+		return
+	}
+}
+
 // agreeOnTime returns the cluster time to go on from. A live estimate of this
-// node's own is good. Without one a majority of voters is asked: the greatest
-// live estimate counts, and if all have restarted, the smallest wall clock, so
-// that one clock that is ahead can end nothing early.
+// node's own is good. Without one a majority of voters is asked: of the live
+// estimates that rest on the latest term the greatest counts, and if all machines
+// have booted since, the smallest that a wall clock gives, so that one that is
+// ahead can end nothing early.
 func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
 	if now, live := n.clock.now(); live {
 		return now, nil
@@ -164,21 +191,22 @@ func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
 
 func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
 	voters := n.voters()
-	answers := n.askAll(ctx, voters, &clusterpb.Request{Clock: &clusterpb.Clock{}})
-	var live, wall []int64
-	for _, a := range append(answers, n.answerClock()) {
-		wall = append(wall, a.Wall)
-		if a.Live {
-			live = append(live, a.Estimate)
-		}
-	}
-	if len(wall) <= len(voters)/2 {
+	answers := append(n.askAll(ctx, voters, &clusterpb.Request{Clock: &clusterpb.Clock{}}), n.answerClock())
+	if len(answers) <= len(voters)/2 {
 		return 0, false
 	}
-	if len(live) > 0 {
-		return slices.Max(live), true
-	}
-	return slices.Min(wall), true
+	best := slices.MaxFunc(answers, func(a, b *clusterpb.Response) int {
+		switch {
+		case a.Live != b.Live && a.Live:
+			return 1
+		case a.Live != b.Live:
+			return -1
+		case a.Live:
+			return cmp.Or(cmp.Compare(a.Term, b.Term), cmp.Compare(a.Estimate, b.Estimate))
+		}
+		return cmp.Compare(b.Estimate, a.Estimate)
+	})
+	return best.Estimate, true
 }
 
 // wallTolerance is how far the instants shown to users may be from the
@@ -237,7 +265,7 @@ func (n *Node) askAll(ctx context.Context, servers []raft.Server, req *clusterpb
 			continue
 		}
 		wg.Go(func() {
-			resp, err := n.transport.call(ctx, string(s.Address), req)
+			resp, err := n.call(ctx, string(s.Address), req)
 			if err != nil || resp.Code != clusterpb.Response_OK {
 				return
 			}

@@ -10,7 +10,7 @@ import (
 
 // leaders follows who leads, as far as this node knows.
 type leaders struct {
-	raft     *raft.Raft
+	raft     consensus
 	observer *raft.Observer
 	events   chan raft.Observation
 	done     chan struct{}
@@ -27,7 +27,7 @@ type leader struct {
 	ctx  context.Context // ends when this node learns of another, or of none
 }
 
-func newLeaders(r *raft.Raft) *leaders {
+func newLeaders(r consensus) *leaders {
 	l := &leaders{raft: r, events: make(chan raft.Observation, 8), done: make(chan struct{})}
 	l.observer = raft.NewObserver(l.events, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)

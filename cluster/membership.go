@@ -109,7 +109,7 @@ func (n *Node) found(ctx context.Context, set []founder) (done bool, why string)
 		if f.NodeID == n.id.nodeID() {
 			continue
 		}
-		resp, err := n.transport.call(ctx, f.Raft, req)
+		resp, err := n.call(ctx, f.Raft, req)
 		if err == nil {
 			err = errorOf(resp)
 		}
@@ -144,7 +144,7 @@ func (n *Node) finishFounding() (done bool, why string) {
 	for _, f := range set {
 		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(f.NodeID), Address: raft.ServerAddress(f.Raft)})
 	}
-	err := n.raft.BootstrapCluster(c).Error()
+	err := n.committer.await(n.raft.BootstrapCluster(c))
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return false, err.Error()
 	}
@@ -183,7 +183,7 @@ func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, wh
 	ctx, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
 	was := n.id.replaces()
-	resp, err := n.transport.call(ctx, m.Raft, &clusterpb.Request{Join: &clusterpb.Join{
+	resp, err := n.call(ctx, m.Raft, &clusterpb.Request{Join: &clusterpb.Join{
 		NodeId: n.id.nodeID(), Name: n.cfg.Name, Raft: n.transport.advertised(), Replica: n.cfg.Replica,
 		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
 		Replaces: was.NodeID, ReplacesIn: was.ClusterID,
@@ -302,7 +302,7 @@ func (n *Node) askLeader(ctx context.Context, req *clusterpb.Request) (*clusterp
 	if to.id == "" || to.id == n.id.nodeID() {
 		return nil, errNotLeader
 	}
-	resp, err := n.transport.call(ctx, to.addr, req)
+	resp, err := n.call(ctx, to.addr, req)
 	if err != nil {
 		return nil, err
 	}

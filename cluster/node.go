@@ -35,10 +35,12 @@ type Node struct {
 	fsm        *raftFSM
 	clock      *clusterClock
 	transport  *transport
+	call       func(ctx context.Context, addr string, req *clusterpb.Request) (*clusterpb.Response, error) // another node: transport.call
 	rafts      *raftTransport
 	store      *logstore.Store
+	readLog    func(index uint64, l *raft.Log) error // store.GetLog
 	snapshots  *snapshots
-	raft       *raft.Raft
+	raft       consensus
 	gossip     *gossip
 	committer  *committer
 	proposer   *proposer
@@ -46,6 +48,7 @@ type Node struct {
 	leaders    *leaders
 	leadership *leadership
 	lostLeader signal // the connection to the leader ended, or another voter lost its own
+	noteDue    signal // the clock rests on another term
 	metrics    *metrics
 
 	watched      watched     // what this node, as the leader, makes of its followers
@@ -81,13 +84,13 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{})}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.state.Speak(cfg.Tuning.MaxVersion)
-	n.clock = newClock(cfg.Tuning.Wall)
+	n.clock = newClock(cfg.Tuning.Wall, cfg.Tuning.Monotonic)
 	n.leadership = newLeadership()
-	n.lostLeader = make(signal, 1)
+	n.lostLeader, n.noteDue = make(signal, 1), make(signal, 1)
 	n.goLoop(n.leadership.drain)
 	n.metrics = newMetrics(cfg.Metrics, n)
 	n.fsm = &raftFSM{
-		state: n.state, before: cfg.Tuning.BeforeApply, onApply: n.onApply, fatal: n.fatal,
+		state: n.state, before: cfg.Tuning.BeforeApply, onApply: n.onApply, onRestore: n.onRestore, fatal: n.fatal,
 		logger: cfg.Logger, snapshots: filepath.Join(cfg.DataDir, snapshotDir),
 	}
 	if err := n.open(); err != nil {
@@ -146,7 +149,11 @@ func (n *Node) openTransport() (err error) {
 		onInstalled:     n.checkInstalled,
 		onDisconnect:    func(string) { n.lostLeader.signal() }, // whose it was is looked at there
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.call = n.transport.call
+	return nil
 }
 
 func (n *Node) openRaft() (err error) {
@@ -161,10 +168,11 @@ func (n *Node) openRaft() (err error) {
 		return err
 	}
 	n.rafts = n.transport.raftTransport()
-	n.raft, err = raft.NewRaft(n.raftConfig(), n.fsm, n.store, n.store, n.snapshots, n.rafts)
+	r, err := newRaft(n.raftConfig(), n.fsm, n.store, n.snapshots, n.rafts)
 	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
+		return err
 	}
+	n.raft, n.readLog = r, n.store.GetLog
 	return nil
 }
 
@@ -207,7 +215,9 @@ func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
 
 // onApply is called by Raft's FSM goroutine after every batch of entries.
 func (n *Node) onApply(index, term uint64) {
-	n.clock.observe(n.state.Clock(), index > n.logEnd)
+	if term != 0 && n.clock.observe(n.state.Clock(), term, index > n.logEnd) {
+		n.noteDue.signal()
+	}
 	t := n.term.Load()
 	if t == nil {
 		return
@@ -217,6 +227,9 @@ func (n *Node) onApply(index, term uint64) {
 		n.transport.noteCommit(index, term) // no entry is on its way to carry the commit index
 	}
 }
+
+// onRestore is called when a snapshot has replaced the state.
+func (n *Node) onRestore(index uint64) { n.clock.restored(n.state.Clock(), index > n.logEnd) }
 
 // fatal ends the node's service for good, once.
 func (n *Node) fatal(err error) {

@@ -17,13 +17,14 @@ import (
 // raftFSM is what Raft sees of the state, and the only place that knows both.
 // Raft calls it from one goroutine.
 type raftFSM struct {
-	state    *fsm.State
-	applied  watermark // index of the last entry applied; waits end here
-	revision watermark
-	before   func()                   // ahead of each batch of entries
-	onApply  func(index, term uint64) // after each batch of entries, with the last one's; must not block
-	fatal    func(error)              // the node must stop
-	logger   *slog.Logger
+	state     *fsm.State
+	applied   watermark // index of the last entry applied; waits end here
+	revision  watermark
+	before    func()                   // ahead of each batch of entries
+	onApply   func(index, term uint64) // after each batch of entries, with the last one's; must not block
+	onRestore func(index uint64)       // after a snapshot took the state's place; must not block
+	fatal     func(error)              // the node must stop
+	logger    *slog.Logger
 
 	snapshots string // the directory that Raft keeps them in
 
@@ -125,6 +126,7 @@ func (f *raftFSM) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
+	f.onRestore(f.state.Point().Index)
 	f.announce(0)
 	return nil
 }

@@ -3,6 +3,7 @@ package fsm
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -78,6 +79,19 @@ func decode(index uint64, data []byte, maxVersion uint32) (*fsmpb.Entry, error) 
 		return nil, beyond(index, uint64(v), maxVersion)
 	}
 	return e, nil
+}
+
+// Stamp returns the cluster time, in µs, that the data of a log entry carries.
+func Stamp(data []byte) (int64, error) {
+	_, n := binary.Uvarint(data)
+	var e fsmpb.Entry
+	if n <= 0 {
+		return 0, errors.New("a log entry has no protocol version")
+	}
+	if err := proto.Unmarshal(data[n:], &e); err != nil {
+		return 0, fmt.Errorf("log entry: %w", err)
+	}
+	return e.Stamp, nil
 }
 
 func beyond(index, need uint64, maxVersion uint32) error {

@@ -26,13 +26,13 @@ func (s *Store) LastIndex() (uint64, error) {
 func (s *Store) current() (span, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.extent, s.err()
+	return s.extent, s.Err()
 }
 
 // GetLog reads the entry at index into l, whose slices are shared and must not
 // be written to. raft.ErrLogNotFound if there is none.
 func (s *Store) GetLog(index uint64, l *raft.Log) error {
-	if err := s.err(); err != nil {
+	if err := s.Err(); err != nil {
 		return err
 	}
 	s.mu.RLock()
@@ -85,7 +85,7 @@ func (s *Store) unreadable(err error) error {
 	if err != nil {
 		return s.fail(fmt.Errorf("%s: %w", s.path, err))
 	}
-	return s.err()
+	return s.Err()
 }
 
 func (s *Store) readOnce(index uint64, l *raft.Log) error {
@@ -113,7 +113,7 @@ func (s *Store) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l})
 // of it: Raft leaves a gap where it has a snapshot instead.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
-		return s.err()
+		return s.Err()
 	}
 	added, err := run(logs)
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *Store) GetUint64(key []byte) (uint64, error) {
 func (s *Store) remembered() (ballot, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.ballot, s.err()
+	return s.ballot, s.Err()
 }
 
 // SetUint64 writes a number. LastVoteTerm waits in memory for LastVoteCand,
@@ -61,7 +61,7 @@ func (s *Store) SetUint64(key []byte, n uint64) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.pending = n
-		return s.err()
+		return s.Err()
 	}
 	return s.unknown(key)
 }

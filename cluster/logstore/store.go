@@ -212,8 +212,8 @@ func (s *Store) close() error {
 	}
 }
 
-// err returns why the store has stopped, nil if it runs.
-func (s *Store) err() error {
+// Err returns why the store has stopped, nil if it runs.
+func (s *Store) Err() error {
 	select {
 	case <-s.down:
 		return s.failure
@@ -240,7 +240,7 @@ func (s *Store) fail(err error) error {
 func (s *Store) acquire() error {
 	select {
 	case s.turn <- struct{}{}:
-		return s.err()
+		return s.Err()
 	case <-s.down:
 		return s.failure
 	}
@@ -267,7 +267,7 @@ func (s *Store) transact(f func() error) error {
 		return s.failure
 	}
 	s.tx++
-	return s.err()
+	return s.Err()
 }
 
 func (s *Store) write() {
