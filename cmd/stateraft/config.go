@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/httpapi/inject"
 	"github.com/stateraft/stateraft/httpapi/proxy"
 )
@@ -19,7 +20,7 @@ import (
 // serveConfig is everything that "stateraft serve" can be told.
 type serveConfig struct {
 	file            string
-	nodeID          string
+	nodeID          string // empty until load: not given
 	dataDir         string
 	http            listener
 	raft            listener
@@ -32,6 +33,7 @@ type serveConfig struct {
 	tls             tlsFiles
 	auth            authFlags
 	corsOrigins     []string
+	drainDelay      time.Duration
 	maxValueBytes   uint64
 	historyEvents   uint64
 	historyBytes    uint64
@@ -62,12 +64,16 @@ const (
 	roleReplica = "replica"
 )
 
+const (
+	defaultDrainDelay = 250 * time.Millisecond
+	maxDrainDelay     = 5 * time.Minute
+)
+
 // flags declares the flags of serve, with their defaults, in the order in
 // which the help shows them.
 func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	*c = serveConfig{
-		nodeID:         hostName(),
 		dataDir:        "./data",
 		http:           listener{addr: "127.0.0.1:7474"},
 		raft:           listener{addr: "127.0.0.1:7574"},
@@ -77,6 +83,7 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 		historyEvents:  100_000,
 		historyBytes:   64 << 20,
 		floorRetention: 7 * 24 * time.Hour,
+		drainDelay:     defaultDrainDelay,
 		llm: upstreams{
 			openAI: proxy.DefaultOpenAIURL, anthropic: proxy.DefaultAnthropicURL,
 			timeout: proxy.DefaultTimeout, injectBytes: inject.DefaultBudget,
@@ -85,7 +92,7 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 		logFormat: "text",
 	}
 	fs.Var(fileValue(&c.file), "config", "YAML file whose members are named as these flags")
-	fs.Var(textValue(&c.nodeID, "name", checkName), "node-id", "display name of the node, unique in the cluster")
+	fs.Var(textValue(&c.nodeID, "name", checkName), "node-id", "display name of the node, unique in the cluster; a data directory keeps its node's and refuses another (default: the directory's, for a new one the host's name)")
 	fs.Var(textValue(&c.dataDir, "dir", notEmpty), "data-dir", "Raft log and snapshots; created 0700, locked against a second process")
 
 	fs.Var(textValue(&c.http.addr, "addr", listenAddress), "http-addr", "API listener")
@@ -119,6 +126,8 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(sizeValue(&c.historyBytes, 64<<10, 64<<30), "history-bytes", "size of the changes that streams can resume over")
 	fs.Var(durationValue(&c.floorRetention, time.Minute, 10*365*24*time.Hour), "floor-retention", "how long an emptied workflow's versions are remembered")
 
+	fs.Var(durationValue(&c.drainDelay, 0, maxDrainDelay), "drain-delay", "how long after SIGTERM requests are still served while /ready answers 503: more than the interval at which a load balancer asks")
+
 	fs.Var(textValue(&c.llm.openAI, "url", notEmpty), "llm-openai-url", "base URL of the proxy's OpenAI upstream; /chat/completions and /responses are appended")
 	fs.Var(textValue(&c.llm.anthropic, "url", notEmpty), "llm-anthropic-url", "base URL of the proxy's Anthropic upstream; /messages is appended")
 	fs.Var(durationValue(&c.llm.timeout, time.Second, time.Hour), "llm-timeout", "how long an upstream has until its first byte")
@@ -128,8 +137,9 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(choiceValue(&c.logFormat, "text", "json"), "log-format", "form of the log on stderr")
 }
 
-// load completes c from the environment and the config file, and checks what
-// no flag by itself can. Every error is a usageError of one line.
+// load completes c from the environment, the config file and the data
+// directory, and checks what no flag by itself can. Every error is one line, and
+// a usageError unless the data directory cannot be read.
 func (c *serveConfig) load(fs *pflag.FlagSet, getenv func(string) string) error {
 	if err := complete(fs, getenv); err != nil {
 		return err
@@ -137,10 +147,24 @@ func (c *serveConfig) load(fs *pflag.FlagSet, getenv func(string) string) error 
 	if !fs.Changed("bootstrap-expect") && len(c.join) == 0 {
 		c.bootstrapExpect = 1
 	}
+	if err := c.keepName(); err != nil {
+		return err
+	}
 	if err := c.check(); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// keepName has a node that is given no name go by the one that it has,
+// whatever its host is called by then: a container's gets another each time.
+func (c *serveConfig) keepName() error {
+	if c.nodeID != "" {
+		return nil
+	}
+	stored, err := cluster.StoredName(c.dataDir)
+	c.nodeID = cmp.Or(stored, hostName())
+	return err
 }
 
 func (c *serveConfig) check() error {
@@ -157,7 +181,8 @@ func (c *serveConfig) check() error {
 	)
 }
 
-// checkNodeID fails only where the host's name was no good as a default.
+// checkNodeID fails only where there is no name but the host's, and that is no
+// good.
 func (c *serveConfig) checkNodeID() error {
 	if c.nodeID == "" {
 		return errors.New("--node-id is needed: the host's name is no display name")
@@ -243,7 +268,8 @@ func notEmpty(s string) error {
 	return nil
 }
 
-// hostName is the default display name; empty where the host's is no good.
+// hostName is a new node's default display name; empty where the host's is no
+// good.
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil || checkName(name) != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -264,5 +265,36 @@ func TestDataDirOfAnotherCluster(t *testing.T) {
 		if err != nil || len(st.Nodes) != len(c.nodes) {
 			t.Errorf("n%d knows %d members, %v; want %d", i+1, len(st.Nodes), err, len(c.nodes))
 		}
+	}
+}
+
+// Ensure a node whose log cannot be written ends with code 1 and a line that
+// says why, also where the first write to fail is that of a term: Raft would
+// panic of that. Only the survivor that the other votes for comes to one.
+func TestLogCannotBeWritten(t *testing.T) {
+	hooks := t.TempDir()
+	t.Setenv(testHooksEnv, hooks)
+	c := startCluster(t)
+	leader := c.leader(t)
+	if err := os.WriteFile(filepath.Join(hooks, "disk"), []byte("input/output error"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[leader].stop(t, syscall.SIGKILL)
+	a, b := c.nodes[(leader+1)%3], c.nodes[(leader+2)%3]
+	ended := a
+	select {
+	case <-a.done:
+	case <-b.done:
+		ended = b
+	case <-time.After(testTimeout):
+		t.Fatalf("both run: %s", a.log)
+	}
+	if code := ended.cmd.ProcessState.ExitCode(); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	lines := strings.Split(strings.TrimSpace(ended.log.String()), "\n")
+	want := "stateraft: write " + filepath.Join(ended.flag("--data-dir"), "raft.db") + ": input/output error"
+	if got := lines[len(lines)-1]; got != want {
+		t.Errorf("the last line is %q, want %q", got, want)
 	}
 }

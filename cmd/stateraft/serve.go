@@ -20,8 +20,8 @@ import (
 	"github.com/stateraft/stateraft/httpapi/proxy"
 )
 
-// How long each step of a shutdown may take; together below the 10 s after
-// which a supervisor loses patience.
+// How long each step of a shutdown may take; together with the default
+// --drain-delay below the 10 s after which a supervisor loses patience.
 const (
 	requestsTimeout   = 4 * time.Second // requests in flight are answered
 	leadershipTimeout = 2 * time.Second // leadership moves
@@ -68,9 +68,13 @@ func serve(ctx context.Context, c serveConfig, stderr io.Writer) error {
 		return err
 	}
 	defer ln.Close()
+	tuning, err := testHooks(ctx, os.Getenv(testHooksEnv), log)
+	if err != nil {
+		return err
+	}
 	registry := newRegistry()
 	fatal := make(chan error, 2) // from the node and from the API, once each
-	node, err := openNode(c, ln.Addr(), log, registry, func(err error) { fatal <- err })
+	node, err := openNode(c, ln.Addr(), tuning, log, registry, func(err error) { fatal <- err })
 	if err != nil {
 		return err
 	}
@@ -96,18 +100,21 @@ func serve(ctx context.Context, c serveConfig, stderr io.Writer) error {
 
 	select {
 	case <-ctx.Done():
-		return shutdown(log, api, node)
+		return shutdown(log, api, node, c.drainDelay)
 	case err := <-fatal:
 		return err
 	}
 }
 
 // shutdown takes the parts down in the order that loses least: those who look
-// for a node are sent elsewhere, requests in flight are answered while there is
-// a leader, and leadership moves before Raft stops. A step that takes too long
-// does not keep the next from its turn.
-func shutdown(log *slog.Logger, api *httpapi.Server, node *cluster.Node) error {
+// for a node are sent elsewhere, and until they have noticed, for drainDelay,
+// their requests are still served; leadership moves meanwhile, so that the rest is
+// answered while there is a leader. A step that takes too long does not keep the
+// next from its turn.
+func shutdown(log *slog.Logger, api *httpapi.Server, node *cluster.Node, drainDelay time.Duration) error {
 	log.Info("draining")
+	api.SetDraining()
+	noticed := time.After(drainDelay)
 	step := func(name string, timeout time.Duration, do func(context.Context) error) error {
 		err := within(timeout, do)
 		if err != nil {
@@ -115,8 +122,9 @@ func shutdown(log *slog.Logger, api *httpapi.Server, node *cluster.Node) error {
 		}
 		return err
 	}
-	step("answer requests", requestsTimeout, api.Shutdown)
 	step("move leadership", leadershipTimeout, node.Drain)
+	<-noticed
+	step("answer requests", requestsTimeout, api.Shutdown)
 	err := step("close", closeTimeout, func(context.Context) error { return node.Close() })
 	if err != nil {
 		return fmt.Errorf("close the node: %w", err)
@@ -154,7 +162,7 @@ func listen(c serveConfig) (net.Listener, error) {
 	return ln, nil
 }
 
-func openNode(c serveConfig, http net.Addr, log *slog.Logger, metrics prometheus.Registerer, onFatal func(error)) (*cluster.Node, error) {
+func openNode(c serveConfig, http net.Addr, tuning cluster.Tuning, log *slog.Logger, metrics prometheus.Registerer, onFatal func(error)) (*cluster.Node, error) {
 	peerTLS, err := c.peerTLS.mutual()
 	if err != nil {
 		return nil, err
@@ -177,7 +185,7 @@ func openNode(c serveConfig, http net.Addr, log *slog.Logger, metrics prometheus
 		Settings: cluster.Settings{
 			HistoryEvents: c.historyEvents, HistoryBytes: c.historyBytes, FloorRetention: c.floorRetention,
 		},
-		Binary: version, Logger: log, Metrics: metrics, OnFatal: onFatal,
+		Binary: version, Logger: log, Metrics: metrics, OnFatal: onFatal, Tuning: tuning,
 	})
 }
 
