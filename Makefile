@@ -25,7 +25,7 @@ bench: ## load on a throw-away three-node cluster
 	scripts/bench.sh
 
 .PHONY: torture
-torture: ## five minutes of faults against a cluster; as root, with network faults
+torture: ## five minutes of faults against a cluster; as root, with those of network and disk
 	go run ./cmd/torture --duration 5m
 
 .PHONY: proto

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 )
 
-// build builds the server of this module.
+// build builds the server of this module. Equal sources give an equal binary.
 func build(into string, stderr io.Writer) error {
-	cmd := exec.Command("go", "build", "-o", into, "github.com/stateraft/stateraft/cmd/stateraft")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", into, "github.com/stateraft/stateraft/cmd/stateraft")
 	cmd.Stderr = stderr
 	return cmd.Run()
 }
@@ -20,4 +23,18 @@ func version(binary string) string {
 		return err.Error()
 	}
 	return strings.Join(strings.Fields(string(out)), " ")
+}
+
+// hash tells one build from another.
+func hash(binary string) (string, error) {
+	f, err := os.Open(binary)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6]), nil
 }

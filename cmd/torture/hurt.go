@@ -8,17 +8,16 @@ import (
 	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/faults"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 	"github.com/stateraft/stateraft/cmd/torture/internal/node"
 	"github.com/stateraft/stateraft/cmd/torture/internal/report"
 )
 
 // hurt goes through rounds of the schedule until the time is over, then once
 // more looks whether the cluster is whole.
-func (t *tester) hurt(ctx context.Context, chosen []faults.Fault) {
-	schedule := faults.NewSchedule(t.config.seed, chosen, t.config.combined)
-	ctx, cancel := context.WithTimeout(ctx, t.config.duration)
+func (t *tester) hurt(ctx context.Context, schedule *faults.Schedule, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	fmt.Fprintf(t.out, "seed %d: %s\n", t.config.seed, t.config.command())
 	for ctx.Err() == nil {
 		r := schedule.Next()
 		wait(ctx, r.Rest)
@@ -53,35 +52,56 @@ func (t *tester) round(ctx context.Context, r faults.Round) {
 func (t *tester) fault(ctx context.Context, p faults.Planned) report.Fault {
 	wait(ctx, p.After)
 	whatever := context.WithoutCancel(ctx)
-	f := report.Fault{Name: p.Name, Row: p.Row, Kind: string(p.Kind), Begin: t.record.Now()}
-	h, err := p.Begin(whatever, &faults.Scene{Cluster: t.cluster})
+	f := report.Fault{Name: p.Name, Row: p.Row, Kind: string(p.Kind), Begin: t.now()}
+	h, err := p.Begin(whatever, faults.Scene{Cluster: t.cluster, Slack: t.config.slack})
 	if err == nil {
 		wait(ctx, p.Hold)
 	}
 	err = errors.Join(err, h.End(whatever))
-	f.What, f.End = h.What, t.record.Now()
+	f.What, f.End = h.What, t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.Kind == faults.Clocks {
+		t.drifts = append(t.drifts, history.Drift{From: f.Begin, To: f.End, Gain: p.Gain})
+	}
 	if err == nil {
 		return f
 	}
 	f.Error = err.Error()
-	if errors.Is(err, node.ErrEndedBadly) {
+	switch {
+	case errors.Is(err, node.ErrEndedBadly), errors.Is(err, node.ErrNotRefused):
 		t.process.Fail("%v", err)
+	case errors.Is(err, faults.ErrBroken):
+		t.liveness.Fail("%v", err)
 	}
 	return f
 }
 
+// driftsSince returns the drifts of clocks by the time since a begin.
+func (t *tester) driftsSince(begin time.Duration) (since []history.Drift) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.drifts {
+		since = append(since, history.Drift{From: d.From - begin, To: d.To - begin, Gain: d.Gain})
+	}
+	return since
+}
+
 // waitWhole returns when the cluster is whole; 0: it is not in time.
 func (t *tester) waitWhole() time.Duration {
-	ctx, cancel := context.WithTimeout(context.Background(), healLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), t.config.healLimit())
 	defer cancel()
+	begin := t.now()
+	err := t.cluster.WaitWhole(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.liveness.Checked++
 	t.process.Checked += len(t.cluster.Nodes)
-	begin := t.record.Now()
-	if err := t.cluster.WaitWhole(ctx); err != nil {
-		t.liveness.Fail("not whole at %v, %v after the faults: %v", t.record.Now().Round(time.Millisecond), (t.record.Now() - begin).Round(time.Millisecond), err)
+	if err != nil {
+		t.liveness.Fail("not whole at %v, %v after the faults: %v", t.now().Round(time.Millisecond), (t.now() - begin).Round(time.Millisecond), err)
 		return 0
 	}
-	return t.record.Now()
+	return t.now()
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -34,10 +34,26 @@ func main() {
 // run does what the arguments say, in namespaces of its own where they can be
 // had. The end of ctx ends the test early; what has been done is checked.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "matrix" {
+		return runMatrix(ctx, args[1:], stdout, stderr)
+	}
 	c, err := parse(args, stderr)
 	if err == nil {
 		return c.run(ctx, stdout, stderr)
 	}
+	return refused(err, stderr)
+}
+
+// usage says what a command does, and its flags.
+func usage(fs *flag.FlagSet, text string) func() {
+	return func() {
+		fmt.Fprintf(fs.Output(), "%s\nFlags:\n", text)
+		fs.PrintDefaults()
+	}
+}
+
+// refused tells why there is no test.
+func refused(err error, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}

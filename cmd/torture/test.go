@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,9 +23,7 @@ import (
 const (
 	// startLimit is how long a new cluster may take to be whole.
 	startLimit = 30 * time.Second
-	// healLimit is how long it may take after the last fault of a round.
-	healLimit = 10 * time.Second
-	// finalLimit bounds the reads at the end.
+	// finalLimit bounds the reads at the end of an epoch.
 	finalLimit = time.Minute
 )
 
@@ -33,19 +32,28 @@ type tester struct {
 	config   *config
 	isolated bool
 	out      io.Writer
+	started  time.Time
 	cluster  *node.Cluster
 	nodes    []*wire.Node
-	record   *history.Recorder
+	reach    uint64 // how many changes nodes remember; 0: as many as by default
+	token    string // root token of all clusters; empty: nobody asks for API keys
 	specs    []workload.Spec
-	works    []workload.Workload
+	digest   *report.Digest
+	rolls    *rolls   // nil: no fault replaces nodes
+	leftOut  []string // workloads, and why
 
 	liveness *check.Verdict // is the cluster whole when nothing hurts it
 	hashes   *check.Verdict // are nodes at the same index in the same state
 	process  *check.Verdict // do processes run, and end when asked
 	streams  *check.Verdict // has everybody caught up in the end
+	order    *check.Verdict // of leaders, terms and indexes
 
-	mu     sync.Mutex // guards faults
-	faults []report.Fault
+	mu       sync.Mutex       // guards everything below
+	epochs   []report.Epoch   // that are over
+	faults   []report.Fault   // carried out
+	drifts   []history.Drift  // of clocks, by the time of the run
+	verdicts []*check.Verdict // of the checkers, over all epochs
+	unusable error            // why the run cannot be judged
 }
 
 // test runs the test and reports.
@@ -58,13 +66,22 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 	if err != nil {
 		return 0, err
 	}
+	if err := c.findOld(ctx, stderr); err != nil {
+		return 0, err
+	}
 	if !c.keep {
 		defer os.RemoveAll(data)
 	}
 	t := newTester(c, isolated, stdout, specs)
-	t.cluster, err = node.Start(node.Config{
-		Binary: c.binary, Dir: data, LogDir: c.report, Size: c.nodes, Flags: strings.Fields(c.serveFlags), Isolated: isolated,
-	})
+	cluster := node.Config{
+		Binary: c.binary, Old: c.oldBinary, Dir: data, LogDir: c.report, Size: c.nodes, Flags: strings.Fields(c.serveFlags), Isolated: isolated,
+	}
+	for _, f := range chosen {
+		f.Needs(&cluster)
+	}
+	t.secure(&cluster)
+	t.reach = reach(cluster.Flags)
+	t.cluster, err = node.Start(cluster)
 	defer t.cluster.Stop()
 	if err != nil {
 		return 0, err
@@ -74,9 +91,9 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 	if err := t.cluster.WaitWhole(starting); err != nil {
 		return 0, fmt.Errorf("the cluster does not start: %w; see the nodes' logs in %s", err, c.report)
 	}
-	r := t.run(ctx, chosen)
-	if t.record.Full() {
-		return 0, fmt.Errorf("the history is longer than the tester records: give a shorter --duration")
+	r, err := t.run(ctx, chosen)
+	if err != nil {
+		return 0, err
 	}
 	if err := write(r, c.report, stdout); err != nil {
 		return 0, err
@@ -90,108 +107,93 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 func newTester(c *config, isolated bool, out io.Writer, specs []workload.Spec) *tester {
 	return &tester{
 		config: c, isolated: isolated, out: out, specs: specs,
-		liveness: &check.Verdict{Name: "liveness", Promise: fmt.Sprintf("within %v after a fault all nodes are ready, vote, and follow one leader", healLimit)},
+		liveness: &check.Verdict{Name: "liveness", Promise: fmt.Sprintf("within %v after a fault all nodes are ready, vote, and follow one leader", c.healLimit())},
 		hashes:   &check.Verdict{Name: "hashes", Promise: "nodes at the same index have the same hash of their state"},
 		process:  &check.Verdict{Name: "processes", Promise: "no process ends by itself, and SIGTERM ends it well"},
 		streams:  &check.Verdict{Name: "caught up", Promise: "in the end all subscribers are where the state is"},
+		order:    &check.Verdict{Name: "order", Promise: "a term has one leader, and no term and no index goes back while a process lives"},
 	}
 }
 
-// run works on the cluster, hurts it, and checks.
-func (t *tester) run(ctx context.Context, chosen []faults.Fault) *report.Run {
-	started := time.Now()
-	t.record = history.NewRecorder()
-	t.prepareWork()
+// now is the time since the run began.
+func (t *tester) now() time.Duration { return time.Since(t.started) }
+
+// run goes through epochs: in each the workloads begin anew on keys of their
+// own while the schedule of faults goes on, so that the history that is kept has
+// a bound. What an epoch recorded is checked while the next one runs.
+func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, error) {
+	t.started = time.Now()
+	for _, n := range t.cluster.Nodes {
+		t.nodes = append(t.nodes, wire.NewNode(n.Name, n.URL).WithToken(t.token))
+	}
+	t.digest = report.NewDigest(t.config.duration, t.names())
 	watching, stopWatching := context.WithCancel(ctx)
 	watched := t.watch(watching)
-	loading, stopLoad := context.WithCancel(ctx)
-	loaded := t.load(loading)
-	t.hurt(ctx, chosen)
-	duration := t.record.Now()
-	stopLoad()
-	loaded.Wait()
+	used := t.sample(watching, watched)
+	if err := errors.Join(t.leaveOut(ctx), t.watchRolls(watching, watched, chosen)); err != nil {
+		stopWatching()
+		return nil, err
+	}
+	fmt.Fprintf(t.out, "seed %d: %s\n", t.config.seed, t.config.command())
+	schedule := faults.NewSchedule(t.config.seed, chosen, t.config.combined)
+	var checking sync.WaitGroup
+	for left := t.config.duration; left > 0 && ctx.Err() == nil && t.mayGoOn(); left -= t.config.epoch {
+		e := t.newEpoch(len(t.epochs))
+		e.run(ctx, schedule, min(left, t.config.epoch), &checking)
+		checking.Go(func() { t.conclude(e) })
+		if left > t.config.epoch {
+			checking.Go(func() { e.clear(ctx) })
+		}
+		if t.config.until != "" {
+			checking.Wait()
+		}
+	}
+	checking.Wait()
 	stopWatching()
 	watched.Wait()
-	t.finish()
-	h := t.record.History()
+	t.takeEnded()
+	return t.report(used.samples), t.unusable
+}
+
+// mayGoOn reports whether another epoch makes sense.
+func (t *tester) mayGoOn() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unusable == nil && !found(t.config.until, t.all())
+}
+
+// report needs a run that is over, and what the nodes used.
+func (t *tester) report(used []history.Sample) *report.Run {
+	verdicts := t.all()
+	if flat := check.Flat(used, t.now()); flat != nil {
+		verdicts = append(verdicts, flat)
+	}
 	return &report.Run{
-		Command: t.config.command(), Seed: t.config.seed, Binary: version(t.config.binary),
-		Started: started, Duration: duration, Nodes: t.names(), Isolated: t.isolated,
+		Command: t.config.command(), Seed: t.config.seed, Version: version(t.config.binary), Build: t.config.build,
+		Started: t.started, Duration: t.epochs[len(t.epochs)-1].End, Nodes: t.names(), Isolated: t.isolated,
 		Faults: t.faults, Workloads: t.workloads(), Skipped: t.skipped(),
-		Verdicts: t.verdicts(h), History: h, Probe: workload.Probe,
+		Verdicts: verdicts, Digest: t.digest, Probe: workload.Probe, Epochs: t.epochs, Samples: used,
 	}
 }
 
-func (t *tester) prepareWork() {
-	for _, n := range t.cluster.Nodes {
-		t.nodes = append(t.nodes, wire.NewNode(n.Name, n.URL))
-	}
-	for _, s := range t.specs {
-		t.works = append(t.works, s.New(t.env(s.Name)))
-	}
-}
-
-func (t *tester) env(name string) workload.Env {
-	return workload.Env{Name: name, Nodes: t.nodes, Record: t.record, Seed: t.config.seed}
-}
-
-// load lets the workloads and the prober work until ctx ends.
-func (t *tester) load(ctx context.Context) *sync.WaitGroup {
-	wg := new(sync.WaitGroup)
-	for _, w := range t.works {
-		wg.Go(func() { w.Run(ctx) })
-	}
-	wg.Go(func() { workload.RunProbe(ctx, t.env(workload.Probe)) })
-	return wg
-}
-
-// watch compares the nodes' hashes until ctx ends.
+// watch compares the nodes' hashes, and what they say of themselves, until ctx
+// ends.
 func (t *tester) watch(ctx context.Context) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
-	wg.Go(func() {
-		compared, divergences := t.cluster.WatchHashes(ctx)
-		t.hashes.Checked += compared
-		for _, d := range divergences {
-			t.hashes.Fail("%s", d)
-		}
-	})
-	return wg
-}
-
-// finish waits until the nodes agree, lets the workloads look once more, and
-// reads every key from every node.
-func (t *tester) finish() {
-	ctx, cancel := context.WithTimeout(context.Background(), finalLimit)
-	defer cancel()
-	for i, w := range t.works {
-		if err := w.Finish(ctx); err != nil {
-			t.streams.Fail("%s: %v", t.specs[i].Name, err)
-		}
-	}
-	t.streams.Checked = len(t.works)
-	equal, cancel := context.WithTimeout(ctx, healLimit)
-	defer cancel()
-	if err := t.cluster.WaitEqual(equal); err != nil {
-		t.hashes.Fail("%v after the end of all work: %v", healLimit, err)
-	}
-	t.hashes.Checked += len(t.cluster.Nodes)
-	t.readFinal(ctx)
-	t.takeEnded()
-}
-
-func (t *tester) readFinal(ctx context.Context) {
-	workflows := t.record.History().Workflows()
-	for _, n := range t.nodes {
-		var entries []history.Entry
-		for _, workflow := range workflows {
-			page, err := n.List(ctx, workflow)
-			if err != nil {
-				t.liveness.Fail("the keys of %s cannot be listed in the end: %v", workflow, err)
+	for verdict, watch := range map[*check.Verdict]func(context.Context) (int, []string){
+		t.hashes: t.cluster.WatchHashes, t.order: t.cluster.WatchOrder,
+	} {
+		wg.Go(func() {
+			looked, wrong := watch(ctx)
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			verdict.Checked += looked
+			for _, w := range wrong {
+				verdict.Fail("%s", w)
 			}
-			entries = append(entries, page...)
-		}
-		t.record.Final(n.Name(), entries)
+		})
 	}
+	return wg
 }
 
 // takeEnded takes note of processes that ended by themselves.
@@ -204,22 +206,6 @@ func (t *tester) takeEnded() {
 			return
 		}
 	}
-}
-
-// verdicts are those of the run itself and those of the history.
-func (t *tester) verdicts(h *history.History) []*check.Verdict {
-	verdicts := []*check.Verdict{t.liveness, t.process, t.hashes, t.streams}
-	for _, c := range check.All {
-		for _, s := range t.specs {
-			if c.Workload == s.Name {
-				verdicts = append(verdicts, c.Check(h))
-			}
-		}
-		if c.Workload == "" {
-			verdicts = append(verdicts, c.Check(h))
-		}
-	}
-	return verdicts
 }
 
 func (t *tester) names() (names []string) {
@@ -243,18 +229,16 @@ func (t *tester) skipped() (why []string) {
 			why = append(why, err.Error())
 		}
 	}
-	return why
+	return append(why, t.leftOut...)
 }
 
 // write writes the report's files, and the summary to out.
 func write(r *report.Run, dir string, out io.Writer) error {
 	for _, v := range r.Verdicts {
-		path := filepath.Join(dir, v.Name+".html")
-		os.Remove(path) // of an earlier run
 		if v.Picture == nil {
 			continue
 		}
-		if err := v.Picture(path); err != nil {
+		if err := v.Picture(filepath.Join(dir, v.Name+".html")); err != nil {
 			return err
 		}
 	}
@@ -270,7 +254,7 @@ func write(r *report.Run, dir string, out io.Writer) error {
 			return err
 		}
 	}
-	if err := r.History.Save(filepath.Join(dir, "history.jsonl")); err != nil {
+	if err := r.Result().Save(filepath.Join(dir, report.ResultFile)); err != nil {
 		return err
 	}
 	if err := r.Text(out); err != nil {

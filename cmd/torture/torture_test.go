@@ -3,48 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
-
-// Ensure a cluster whose nodes are killed and paused keeps its promises, as far
-// as a short run can tell, and that the report of it is written.
-func TestKillAndPause(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes 15 s")
-	}
-	dir := t.TempDir()
-	var stdout, stderr bytes.Buffer
-	code := run(context.Background(), []string{
-		"--loopback", "--duration", "12s", "--seed", "7", "--report", dir,
-		"--faults", "kill,kill-leader,kill-all,pause-leader",
-	}, &stdout, &stderr)
-	t.Logf("%s%s", &stdout, &stderr)
-	if code != exitOK {
-		logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
-		for _, path := range logs {
-			text, _ := os.ReadFile(path)
-			t.Logf("%s:\n%s", filepath.Base(path), text)
-		}
-		t.Fatalf("exit code %d", code)
-	}
-	for _, want := range []string{"linearizable", "exactly once", "streams", "kill-leader", "--seed 7"} {
-		if !strings.Contains(stdout.String(), want) {
-			t.Errorf("the summary does not speak of %q", want)
-		}
-	}
-	for _, name := range []string{"index.html", "summary.txt", "history.jsonl", "n1.log"} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
-		t.Error("the nodes' data is still there")
-	}
-}
 
 func TestUsage(t *testing.T) {
 	for _, tt := range []struct {
@@ -57,6 +20,13 @@ func TestUsage(t *testing.T) {
 		{"nodes", "--nodes 0", "--nodes must be from 1 to 9", exitNoTest},
 		{"duration", "--duration 0s", "--duration must be above 0", exitNoTest},
 		{"hold", "--duration 10s --hold 11s", "--hold must be from 1s to the --duration", exitNoTest},
+		{"slack", "--slack 0", "--slack must be from 1 to 10", exitNoTest},
+		{"epoch", "--epoch 1h", "--epoch must be from 1s to 10m", exitNoTest},
+		{"help of the matrix", "matrix --help", "-seeds", exitOK},
+		{"argument of the matrix", "matrix now", `no argument such as "now"`, exitNoTest},
+		{"row", "matrix --rows N1,never", `no row "never"`, exitNoTest},
+		{"seeds", "matrix --seeds 1,x", `--seeds "1,x" must be numbers`, exitNoTest},
+		{"duration of the matrix", "matrix --duration 0s", "--duration must be above 0", exitNoTest},
 		{"fault", "--loopback --list --faults kill,never", `no fault and no row is named "never"`, exitNoTest},
 		{"fault without a network", "--loopback --list --faults cut-leader", "cut-leader needs network namespaces", exitNoTest},
 		{"fault that takes more nodes", "--loopback --list --nodes 1 --faults replace", "replace takes 3 nodes", exitNoTest},
@@ -70,6 +40,20 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d, %q; want %d, %q", code, &stderr, tt.code, tt.want)
 			}
 		})
+	}
+}
+
+// Ensure the matrix tells what is done, without doing anything.
+func TestMatrixTells(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), []string{"matrix", "--tell", "--loopback", "--rows", "P1,N1", "--results", t.TempDir()}, &stdout, &stderr)
+	if code != exitOK {
+		t.Errorf("exit code %d: %s", code, &stderr)
+	}
+	for _, want := range []string{"| P1 | SIGKILL of one, the leader, a majority, all | | 0 |", "not run", "cut-leader needs network namespaces"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("it lacks %q:\n%s", want, &stdout)
+		}
 	}
 }
 
@@ -90,7 +74,7 @@ func TestListIsRepeatable(t *testing.T) {
 
 // Ensure the command line that a report names repeats the run.
 func TestCommand(t *testing.T) {
-	args := "--seed 5 --duration 2m0s --nodes 5 --faults kill,P2 --workloads ttl --combined --hold 9s --loopback"
+	args := "--seed 5 --duration 2m0s --nodes 5 --faults kill,P2 --workloads ttl --combined --hold 9s --slack 3 --loopback --epoch 20s --until ttl"
 	c, err := parse(strings.Fields(args), &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)

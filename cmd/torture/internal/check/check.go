@@ -56,16 +56,33 @@ var All = []struct {
 	{"session", Session},
 	{"ttl", TTL},
 	{"stream", Stream},
+	{"atomic", Atomic},
+	{"pages", Pages},
+	{"lock", Fencing},
+	{"agent", Agent},
+	{"agent", AgentLists},
+	{"isolation", Isolation},
+	{"backup", Backup},
+	{"", Revisions},
 	{"", Versions},
 	{"", Equal},
 }
 
-// slot is a key in its workflow.
+// slot is a key in its workflow, of a project, or of a subject.
 type slot struct{ workflow, key string }
 
 func (s slot) String() string { return s.workflow + "/" + s.key }
 
-func slotOf(op history.Op) slot { return slot{op.Workflow, op.Key} }
+func slotOf(op history.Op) slot {
+	workflow := op.Workflow
+	if op.Agent {
+		workflow = "subject " + workflow
+	}
+	if op.Project != "" {
+		workflow = op.Project + ": " + workflow
+	}
+	return slot{workflow, op.Key}
+}
 
 // describe says an operation in words.
 func describe(op history.Op) string {

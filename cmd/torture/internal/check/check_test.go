@@ -76,6 +76,33 @@ func on(key string, op history.Op) history.Op {
 	return op
 }
 
+// when makes an operation conditional, no says that the condition did not hold.
+func when(c history.Condition, expected uint64, op history.Op) history.Op {
+	op.If, op.Expected = c, expected
+	return op
+}
+
+func no(current uint64, op history.Op) history.Op {
+	op.Conflict, op.Version = true, current
+	return op
+}
+
+// with gives a refusal the present value.
+func with(present string, op history.Op) history.Op {
+	op.Current, op.Present = true, present
+	return op
+}
+
+func agent(op history.Op) history.Op {
+	op.Agent = true
+	return op
+}
+
+func within(workflow string, op history.Op) history.Op {
+	op.Workflow = workflow
+	return op
+}
+
 // final is one key on two nodes.
 func final(first, second history.Entry) map[string][]history.Entry {
 	return map[string][]history.Entry{"n1": {first}, "n2": {second}}
@@ -135,6 +162,36 @@ func TestLinearizable(t *testing.T) {
 		{"unknown, and it happened twice", []history.Op{at(0, 1, unknown(set("1", 0))), at(2, 3, get("1", 1)), at(4, 5, set("2", 2)), at(6, 7, get("1", 3))}, nil, true},
 		{"unknown, before its call", []history.Op{at(0, 1, get("1", 1)), at(2, 3, unknown(set("1", 0)))}, nil, true},
 		{"refused, and it happened", []history.Op{at(0, 1, refused(set("1", 0))), at(2, 3, get("1", 1))}, nil, true},
+		{"conditions that hold", []history.Op{
+			at(0, 1, when(history.IfAbsent, 0, set("1", 1))), at(2, 3, when(history.IfExists, 0, set("2", 2))),
+			at(4, 5, when(history.IfVersion, 2, set("3", 3))), at(6, 7, when(history.IfChanged, 2, get("3", 3))),
+			at(8, 9, when(history.IfVersion, 3, del(true))), at(10, 11, when(history.IfAbsent, 0, del(false))),
+		}, nil, false},
+		{"conditions that do not hold", []history.Op{
+			at(0, 1, no(0, when(history.IfExists, 0, set("1", 0)))), at(2, 3, set("2", 1)), at(4, 5, no(1, when(history.IfAbsent, 0, set("3", 0)))),
+			at(6, 7, no(1, when(history.IfVersion, 2, del(false)))), at(8, 9, no(1, when(history.IfChanged, 1, get("", 0)))), at(10, 11, get("2", 1)),
+		}, nil, false},
+		{"set though it exists", []history.Op{at(0, 1, set("1", 1)), at(2, 3, when(history.IfAbsent, 0, set("2", 2)))}, nil, true},
+		{"set though it does not exist", []history.Op{at(0, 1, when(history.IfExists, 0, set("1", 1)))}, nil, true},
+		{"set at another version", []history.Op{at(0, 1, set("1", 1)), at(2, 3, when(history.IfVersion, 3, set("2", 2)))}, nil, true},
+		{"deleted at another version", []history.Op{at(0, 1, set("1", 1)), at(2, 3, when(history.IfVersion, 3, del(true)))}, nil, true},
+		{"refused though it is absent", []history.Op{at(0, 1, no(0, when(history.IfAbsent, 0, set("1", 0))))}, nil, true},
+		{"refused for another version", []history.Op{at(0, 1, set("1", 1)), at(2, 3, no(2, when(history.IfAbsent, 0, set("2", 0))))}, nil, true},
+		{"called unchanged though it changed", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, no(1, when(history.IfChanged, 1, get("", 0))))}, nil, true},
+		{"told of the present value", []history.Op{at(0, 1, set("1", 1)), at(2, 3, with("1", no(1, when(history.IfAbsent, 0, set("2", 0)))))}, nil, false},
+		{"told of a value that came after the refusal", []history.Op{at(0, 1, set("1", 1)), at(2, 9, with("3", no(2, when(history.IfAbsent, 0, set("2", 0))))), at(3, 4, set("3", 2))}, nil, false},
+		{"not told of the present value, and it is another version", []history.Op{at(0, 1, set("1", 1)), at(2, 9, with("", no(2, when(history.IfAbsent, 0, set("2", 0))))), at(3, 4, set("3", 3))}, nil, true},
+		{"told of a past value", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, with("1", no(1, when(history.IfAbsent, 0, set("3", 0)))))}, nil, true},
+		{"unknown, and its condition never held", []history.Op{at(0, 1, set("1", 1)), at(2, 3, unknown(when(history.IfAbsent, 0, set("2", 0)))), at(4, 5, get("2", 2))}, nil, true},
+	})
+}
+
+func TestAgent(t *testing.T) {
+	run(t, "agent", check.Agent, []scenario{
+		{"in turn", []history.Op{at(0, 1, agent(set("1", 1))), at(2, 3, agent(del(false))), at(4, 5, agent(set("2", 3))), at(6, 7, agent(get("2", 3)))}, nil, false},
+		{"deleted and still there", []history.Op{at(0, 1, agent(set("1", 1))), at(2, 3, agent(del(false))), at(4, 5, agent(get("1", 1)))}, nil, true},
+		{"of another subject", []history.Op{at(0, 1, agent(set("1", 1))), at(2, 3, within("other", agent(get("1", 1))))}, nil, true},
+		{"made anew from the start", []history.Op{at(0, 1, agent(set("1", 1))), at(2, 3, agent(del(false))), at(4, 5, agent(set("2", 1)))}, nil, true},
 	})
 }
 

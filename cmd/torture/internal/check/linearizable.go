@@ -21,8 +21,11 @@ const searchLimit = 3 * time.Minute
 // or never; one that was refused may not. Each register is alone in its
 // workflow, so its versions follow from its own operations.
 func Linearizable(h *history.History) *Verdict {
-	v := &Verdict{Name: "linearizable", Promise: "reads and writes of a key take effect one after the other, between call and return"}
-	ops := porcupineHistory(h.Of("register"), v)
+	return linearizable(h.Of("register"), &Verdict{Name: "linearizable", Promise: "reads and writes of a key take effect one after the other, between call and return"})
+}
+
+func linearizable(of []history.Op, v *Verdict) *Verdict {
+	ops := porcupineHistory(of, v)
 	v.Checked = len(ops)
 	result, info := porcupine.CheckOperationsVerbose(registerModel, ops, searchLimit)
 	switch result {
@@ -40,6 +43,9 @@ func porcupineHistory(ops []history.Op, v *Verdict) []porcupine.Operation {
 	var out []porcupine.Operation
 	unknown := 0
 	for _, op := range ops {
+		if op.Version > 0 && op.Present == "" {
+			op.Current = false // the state could not be read in time: the version is that of the refusal
+		}
 		p := porcupine.Operation{ClientId: op.Client, Input: op, Output: op, Call: int64(op.Call), Return: int64(op.Return)}
 		switch {
 		case op.Outcome == history.Refused, op.Outcome == history.Unknown && !op.Kind.IsWrite():
@@ -49,9 +55,22 @@ func porcupineHistory(ops []history.Op, v *Verdict) []porcupine.Operation {
 			unknown++
 		}
 		out = append(out, p)
+		if op.Conflict && op.Current && op.Outcome == history.OK {
+			out = append(out, present(p))
+		}
 	}
 	v.note("%d writes of unknown outcome", unknown)
 	return out
+}
+
+// present is the second part of a refusal that carries the present value: a
+// read, after the condition was found not to hold, which gives the version.
+func present(p porcupine.Operation) porcupine.Operation {
+	op := p.Input.(history.Op)
+	op.Kind, op.If, op.Conflict, op.Current = history.Get, history.Always, false, false
+	op.Found, op.Value = op.Version > 0, op.Present
+	p.Input, p.Output = op, op
+	return p
 }
 
 func illegalKeys(ops []porcupine.Operation) []string {
@@ -83,18 +102,22 @@ func (r register) version() uint64 {
 // the register before it gives.
 func (r register) step(op history.Op) (bool, register) {
 	unknown := op.Outcome == history.Unknown
-	next := register{op.Value, r.changes + 1}
 	switch {
+	case !op.Holds(r.version()):
+		return unknown || op.Conflict && (op.Current || op.Version == r.version()), r
+	case op.Conflict:
+		return false, r
 	case op.Kind == history.Get:
 		return op.Found == (r.value != "") && op.Value == r.value && op.Version == r.version(), r
-	case op.Kind == history.SetAt && op.Expected != r.version():
-		return unknown || op.Conflict && op.Version == r.version(), r
-	case op.Kind == history.Delete && r.value == "":
-		return unknown || !op.Found, r
 	case op.Kind == history.Delete:
-		return unknown || op.Found, register{"", r.changes + 1}
+		met := r.value != ""
+		if met {
+			r = register{"", r.changes + 1}
+		}
+		return unknown || op.Agent || op.Found == met, r // Agent State does not tell
 	}
-	return unknown || !op.Conflict && op.Version == next.changes, next
+	next := register{op.Value, r.changes + 1}
+	return unknown || op.Version == next.changes, next
 }
 
 var registerModel = porcupine.Model{
@@ -123,8 +146,8 @@ func picture(op history.Op) string {
 	if op.Kind == history.Set || op.Kind == history.SetAt {
 		call += " " + op.Value
 	}
-	if op.Kind == history.SetAt {
-		call += fmt.Sprintf(" if %d", op.Expected)
+	if op.Kind == history.SetAt || op.If != history.Always {
+		call += fmt.Sprintf(" %s %d", op.If, op.Expected)
 	}
 	switch {
 	case op.Outcome == history.Unknown:

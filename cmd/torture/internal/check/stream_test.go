@@ -53,10 +53,10 @@ func TestStream(t *testing.T) {
 		{"one that nobody wrote", append(all[:4:4], event("set", 21, 5, "3", "9")), true},
 		{"unknown one twice", append(all[:4:4], event("set", 21, 5, "3", "4"), event("set", 22, 6, "4", "4")), true},
 		{"delete twice", append(all[:3:3], event("delete", 14, 4, "null", "null"), fourth), true},
-		{"resync", append(all[:4:4], event("resync", 0, 0, "", "")), true},
+		{"all keys, although the history reaches", append(all[:4:4], event("resync", 0, 0, "", ""), event("snapshot", 0, 4, "null", "3"), event("synced", 20, 0, "", "")), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := &history.History{Ops: ops, Events: tt.events, Subscribers: map[string]string{"s": "w"}}
+			h := &history.History{Ops: ops, Events: tt.events, Subscribers: map[string]history.Subscriber{"s": {Workload: "stream", Workflow: "w", Follows: true}}}
 			if v := check.Stream(h); v.OK() == tt.wrong {
 				t.Errorf("%d violations: %q", v.Violations, v.Told)
 			}

@@ -4,8 +4,10 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,9 @@ type Kind string
 const (
 	Process Kind = "process"
 	Network Kind = "network" // needs a network namespace for each node
+	Clocks  Kind = "clock"
+	Disk    Kind = "disk"
+	Load    Kind = "load" // of clients
 )
 
 // Fault is one way to hurt a cluster.
@@ -30,12 +35,33 @@ type Fault struct {
 	Most  time.Duration // for which it is held
 
 	begin func(context.Context, *Scene) (Hurt, error)
+	needs func(*node.Config) // what it needs from the cluster's start; nil: nothing
+
+	// Unsupported says that the server does not promise to bear it: it is only
+	// there for those who name it.
+	Unsupported bool
+
+	// ends says that a fault of another kind ends processes and starts them, as
+	// those of processes and of disks do.
+	ends bool
+
+	// Gain is how much faster than the others' a node's clock runs meanwhile:
+	// 0.01 is 10 ms a second.
+	Gain float64
+}
+
+// Needs adds what the fault needs to the cluster that it is to hurt.
+func (f Fault) Needs(c *node.Config) {
+	if f.needs != nil {
+		f.needs(c)
+	}
 }
 
 // Scene is what a fault finds.
 type Scene struct {
 	Cluster *node.Cluster
 	Rand    *rand.Rand
+	Slack   int // how many times longer than is promised things may take
 }
 
 // Hurt is a fault that has begun.
@@ -45,8 +71,11 @@ type Hurt struct {
 	End func(context.Context) error
 }
 
+// ErrBroken says that a promise was broken that only the fault itself can see.
+var ErrBroken = errors.New("a promise is broken")
+
 // All are the faults.
-var All = append(processFaults, networkFaults...)
+var All = slices.Concat(processFaults, networkFaults, upgradeFaults, relayFaults, clockFaults, snapshotFaults, limitFaults, memberFaults, diskFaults, fileFaults, crowdFaults)
 
 // Possible returns nil if the fault can be had on such a cluster, else why not.
 func (f Fault) Possible(nodes int, isolated bool) error {
@@ -56,17 +85,23 @@ func (f Fault) Possible(nodes int, isolated bool) error {
 	case nodes < f.Least:
 		return fmt.Errorf("%s takes %d nodes", f.Name, f.Least)
 	}
+	var c node.Config
+	if f.Needs(&c); c.Disks {
+		if err := node.CanHurtDisks(); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
 	return nil
 }
 
 // Select returns the faults that a list names, by name or by row of the fault
-// matrix. Empty: all that are possible. One that is named and not possible is
-// an error.
+// matrix. Empty: all that are possible and supported. One that is named and not
+// possible is an error.
 func Select(list string, nodes int, isolated bool) ([]Fault, error) {
 	var selected []Fault
 	if list == "" {
 		for _, f := range All {
-			if f.Possible(nodes, isolated) == nil {
+			if !f.Unsupported && f.Possible(nodes, isolated) == nil {
 				selected = append(selected, f)
 			}
 		}

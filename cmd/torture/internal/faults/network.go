@@ -10,21 +10,22 @@ import (
 )
 
 var networkFaults = []Fault{
-	{"cut-leader", "N1", "the leader cut off the other nodes", Network, 2, 4 * time.Second, cutting(theLeader)},
-	{"cut-follower", "N1", "a follower cut off the other nodes", Network, 2, 4 * time.Second, cutting(aFollower)},
-	{"cut-halves", "N1", "the nodes cut in two halves, at random", Network, 3, 4 * time.Second, cutting(minority)},
-	{"cut-all", "N1", "every node cut off every other", Network, 2, 3 * time.Second, cuttingAll},
-	{"mute-leader", "N3", "nothing that the leader sends arrives", Network, 2, 4 * time.Second, oneWay(theLeader, node.Out)},
-	{"deaf-leader", "N3", "nothing arrives at the leader", Network, 2, 4 * time.Second, oneWay(theLeader, node.In)},
-	{"mute-follower", "N3", "nothing that a follower sends arrives", Network, 2, 4 * time.Second, oneWay(aFollower, node.Out)},
-	{"deaf-follower", "N3", "nothing arrives at a follower", Network, 2, 4 * time.Second, oneWay(aFollower, node.In)},
-	{"bridge", "N4", "two sides that see each other only through one node", Network, 3, 4 * time.Second, bridging},
-	{"ring", "N4", "each node sees its two neighbours only", Network, 5, 4 * time.Second, ringing},
-	{"flap", "N1", "a node cut off and joined again every 50 to 400 ms", Network, 2, 4 * time.Second, flapping},
-	{"loss", "N5", "5, 20 or 50 % of all packets between nodes lost", Network, 2, 5 * time.Second, losing},
-	{"reset", "N6", "TCP connections of one node refused and reset, again and again", Network, 2, 3 * time.Second, resetting},
-	{"cut-raft", "N8", "the leader's Raft port cut off, gossip goes on", Network, 2, 4 * time.Second, cuttingPort(node.RaftPort)},
-	{"cut-gossip", "N8", "the leader's gossip port cut off, Raft goes on", Network, 2, 4 * time.Second, cuttingPort(node.GossipPort)},
+	{Name: "cut-leader", Row: "N1", About: "the leader cut off the other nodes", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cutting(theLeader)},
+	{Name: "cut-but-clients", Row: "N2", About: "the leader cut off everything but its clients", Kind: Network, Least: 2, Most: 6 * time.Second, begin: cutting(theLeader)},
+	{Name: "cut-follower", Row: "N1", About: "a follower cut off the other nodes", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cutting(aFollower)},
+	{Name: "cut-halves", Row: "N1", About: "the nodes cut in two halves, at random", Kind: Network, Least: 3, Most: 4 * time.Second, begin: cutting(minority)},
+	{Name: "cut-all", Row: "N1", About: "every node cut off every other", Kind: Network, Least: 2, Most: 3 * time.Second, begin: cuttingAll},
+	{Name: "mute-leader", Row: "N3", About: "nothing that the leader sends arrives", Kind: Network, Least: 2, Most: 4 * time.Second, begin: oneWay(theLeader, node.Out)},
+	{Name: "deaf-leader", Row: "N3", About: "nothing arrives at the leader", Kind: Network, Least: 2, Most: 4 * time.Second, begin: oneWay(theLeader, node.In)},
+	{Name: "mute-follower", Row: "N3", About: "nothing that a follower sends arrives", Kind: Network, Least: 2, Most: 4 * time.Second, begin: oneWay(aFollower, node.Out)},
+	{Name: "deaf-follower", Row: "N3", About: "nothing arrives at a follower", Kind: Network, Least: 2, Most: 4 * time.Second, begin: oneWay(aFollower, node.In)},
+	{Name: "bridge", Row: "N4", About: "two sides that see each other only through one node", Kind: Network, Least: 3, Most: 4 * time.Second, begin: bridging},
+	{Name: "ring", Row: "N4", About: "each node sees its two neighbours only", Kind: Network, Least: 5, Most: 4 * time.Second, begin: ringing},
+	{Name: "flap", Row: "N1", About: "a node cut off and joined again every 50 to 400 ms", Kind: Network, Least: 2, Most: 4 * time.Second, begin: flapping},
+	{Name: "loss", Row: "N5", About: "5, 20 or 50 % of all packets between nodes lost", Kind: Network, Least: 2, Most: 5 * time.Second, begin: losing},
+	{Name: "reset", Row: "N6", About: "TCP connections of one node refused and reset, again and again", Kind: Network, Least: 2, Most: 3 * time.Second, begin: resetting},
+	{Name: "cut-raft", Row: "N8", About: "the leader's Raft port cut off, gossip goes on", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cuttingPort(node.RaftPort)},
+	{Name: "cut-gossip", Row: "N8", About: "the leader's gossip port cut off, Raft goes on", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cuttingPort(node.GossipPort)},
 }
 
 func aFollower(ctx context.Context, s *Scene) []*node.Node { return []*node.Node{s.follower(ctx)} }

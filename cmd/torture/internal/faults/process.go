@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
@@ -12,20 +11,21 @@ import (
 )
 
 var processFaults = []Fault{
-	{"kill", "P1", "SIGKILL of one node", Process, 1, 2 * time.Second, killing(one)},
-	{"kill-leader", "P1", "SIGKILL of the leader", Process, 1, 2 * time.Second, killing(theLeader)},
-	{"kill-majority", "P1", "SIGKILL of a majority at once", Process, 3, 2 * time.Second, killing(majority)},
-	{"kill-all", "P1", "SIGKILL of all nodes at once", Process, 1, 2 * time.Second, killing(all)},
-	{"term", "P3", "SIGTERM of one node, which must end well", Process, 1, time.Second, terminating(one)},
-	{"term-leader", "P3", "SIGTERM of the leader, which must end well", Process, 1, time.Second, terminating(theLeader)},
-	{"pause", "P2", "SIGSTOP of one node for 0.1 to 3 s", Process, 1, 3 * time.Second, pausing(one)},
-	{"pause-leader", "P2", "SIGSTOP of the leader for 0.1 to 3 s", Process, 1, 3 * time.Second, pausing(theLeader)},
-	{"pause-all", "P2", "SIGSTOP of all nodes for 0.1 to 3 s", Process, 1, 3 * time.Second, pausing(all)},
-	{"starve", "P5", "one node stopped for 50 of every 60 ms, as without CPU", Process, 1, 4 * time.Second, starving(one)},
-	{"starve-leader", "P5", "the leader stopped for 50 of every 60 ms", Process, 1, 4 * time.Second, starving(theLeader)},
-	{"transfer", "M2", "leadership asked to move every 300 ms", Process, 2, 3 * time.Second, transferring},
-	{"replace", "M1", "a node removed, its disk emptied, and taken in again", Process, 3, 2 * time.Second, replacing},
-	{"wipe", "D9", "a node's disk emptied; the old member removed while it waits", Process, 3, 3 * time.Second, wiping},
+	{Name: "kill", Row: "P1", About: "SIGKILL of one node", Kind: Process, Least: 1, Most: 2 * time.Second, begin: killing(one)},
+	{Name: "kill-leader", Row: "P1", About: "SIGKILL of the leader", Kind: Process, Least: 1, Most: 2 * time.Second, begin: killing(theLeader)},
+	{Name: "kill-majority", Row: "P1", About: "SIGKILL of a majority at once", Kind: Process, Least: 3, Most: 2 * time.Second, begin: killing(majority)},
+	{Name: "kill-all", Row: "P1", About: "SIGKILL of all nodes at once", Kind: Process, Least: 1, Most: 2 * time.Second, begin: killing(all)},
+	{Name: "term", Row: "P3", About: "SIGTERM of one node, which must end well", Kind: Process, Least: 1, Most: time.Second, begin: terminating(one)},
+	{Name: "term-leader", Row: "P3", About: "SIGTERM of the leader, which must end well", Kind: Process, Least: 1, Most: time.Second, begin: terminating(theLeader)},
+	{Name: "pause", Row: "P2", About: "SIGSTOP of one node for 0.1 to 3 s", Kind: Process, Least: 1, Most: 3 * time.Second, begin: pausing(one)},
+	{Name: "pause-leader", Row: "P2", About: "SIGSTOP of the leader for 0.1 to 3 s", Kind: Process, Least: 1, Most: 3 * time.Second, begin: pausing(theLeader)},
+	{Name: "pause-all", Row: "P2", About: "SIGSTOP of all nodes for 0.1 to 3 s", Kind: Process, Least: 1, Most: 3 * time.Second, begin: pausing(all)},
+	{Name: "starve", Row: "P5", About: "one node stopped for 50 of every 60 ms, as without CPU", Kind: Process, Least: 1, Most: 4 * time.Second, begin: starving(one)},
+	{Name: "starve-leader", Row: "P5", About: "the leader stopped for 50 of every 60 ms", Kind: Process, Least: 1, Most: 4 * time.Second, begin: starving(theLeader)},
+	{Name: "throttle-leader", Row: "P5", About: "the leader stopped for 95 of every 100 ms", Kind: Process, Least: 1, Most: 4 * time.Second, begin: throttling(theLeader, 5*time.Millisecond, 95*time.Millisecond)},
+	{Name: "transfer", Row: "M2", About: "leadership asked to move every 300 ms", Kind: Process, Least: 2, Most: 3 * time.Second, begin: transferring},
+	{Name: "replace", Row: "M1", About: "a node removed, its disk emptied, and taken in again", Kind: Process, Least: 3, Most: 2 * time.Second, begin: replacing},
+	{Name: "wipe", Row: "D9", About: "a node's disk emptied; the old member removed while it waits", Kind: Process, Least: 3, Most: 3 * time.Second, begin: wiping},
 }
 
 // pick chooses the nodes that a fault hits.
@@ -42,11 +42,7 @@ func all(_ context.Context, s *Scene) []*node.Node { return s.Cluster.Nodes }
 func killing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
-		var wg sync.WaitGroup
-		for _, n := range nodes {
-			wg.Go(n.Kill)
-		}
-		wg.Wait()
+		node.KillAll(nodes)
 		return Hurt{"killed " + names(nodes), starting(nodes)}, nil
 	}
 }
@@ -92,14 +88,19 @@ func signal(nodes []*node.Node, sig syscall.Signal) error {
 
 // starving lets nodes run for 10 ms out of every 60.
 func starving(pick pick) func(context.Context, *Scene) (Hurt, error) {
+	return throttling(pick, 10*time.Millisecond, 50*time.Millisecond)
+}
+
+// throttling stops nodes again and again, as a quota of CPU time does.
+func throttling(pick pick, run, stop time.Duration) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
-		stop := repeat(10*time.Millisecond, func() {
+		end := repeat(run, func() {
 			signal(nodes, syscall.SIGSTOP)
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(stop)
 			signal(nodes, syscall.SIGCONT)
 		})
-		return Hurt{"starved " + names(nodes), stop}, nil
+		return Hurt{fmt.Sprintf("let %s run for %v of every %v", names(nodes), run, run+stop), end}, nil
 	}
 }
 
@@ -141,7 +142,7 @@ func replacing(ctx context.Context, s *Scene) (Hurt, error) {
 	nodes := s.some(2)
 	old, other := nodes[0], nodes[1]
 	end := starting([]*node.Node{old})
-	if err := remove(ctx, other, old); err != nil {
+	if err := s.remove(ctx, other, old); err != nil {
 		return Hurt{End: func(context.Context) error { return nil }}, err
 	}
 	old.Kill()
@@ -159,7 +160,7 @@ func wiping(ctx context.Context, s *Scene) (Hurt, error) {
 	if err := errors.Join(old.Wipe(), old.Start()); err != nil {
 		return Hurt{End: starting([]*node.Node{old})}, err
 	}
-	end := func(ctx context.Context) error { return remove(ctx, other, old) }
+	end := func(ctx context.Context) error { return s.remove(ctx, other, old) }
 	return Hurt{fmt.Sprintf("killed %s, emptied its disk and started it", old.Name), end}, nil
 }
 
@@ -167,18 +168,10 @@ func wiping(ctx context.Context, s *Scene) (Hurt, error) {
 const removeTimeout = 10 * time.Second
 
 // remove asks until the member is gone: there may be no leader at first.
-func remove(ctx context.Context, at, member *node.Node) error {
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
-	defer cancel()
-	for {
-		err := at.RemoveMember(ctx, member.Name)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s cannot be removed at %s: %w", member.Name, at.Name, err)
-		case <-time.After(100 * time.Millisecond):
-		}
+func (s *Scene) remove(ctx context.Context, at, member *node.Node) error {
+	err := s.waitFor(ctx, removeTimeout, func(ctx context.Context) error { return at.RemoveMember(ctx, member.Name) })
+	if err != nil {
+		return fmt.Errorf("%s cannot be removed at %s: %w", member.Name, at.Name, err)
 	}
+	return nil
 }

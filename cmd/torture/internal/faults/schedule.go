@@ -1,9 +1,11 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,18 +71,24 @@ func (s *Schedule) Next() Round {
 func (s *Schedule) draw() Fault {
 	if len(s.bag) == 0 {
 		s.bag = append(s.bag, s.faults...)
+		slices.SortStableFunc(s.bag, func(a, b Fault) int { return cmp.Compare(a.turn(), b.turn()) })
 	}
-	i := s.rng.IntN(len(s.bag))
+	n := len(s.bag)
+	for n > 1 && s.bag[n-1].turn() != s.bag[0].turn() {
+		n--
+	}
+	i := s.rng.IntN(n)
 	f := s.bag[i]
 	s.bag = append(s.bag[:i], s.bag[i+1:]...)
 	return f
 }
 
-// other draws a fault of the other kind.
+// other draws a fault of another kind. Of those that end processes and start
+// them there is one at a time.
 func (s *Schedule) other(first Fault) (Fault, bool) {
 	var others []Fault
 	for _, f := range s.faults {
-		if f.Kind != first.Kind {
+		if f.Kind != first.Kind && !(f.restarts() && first.restarts()) {
 			others = append(others, f)
 		}
 	}
@@ -90,6 +98,8 @@ func (s *Schedule) other(first Fault) (Fault, bool) {
 	return others[s.rng.IntN(len(others))], true
 }
 
+func (f Fault) restarts() bool { return f.ends || f.Kind == Process || f.Kind == Disk }
+
 func (s *Schedule) plan(f Fault, after time.Duration) Planned {
 	return Planned{Fault: f, After: after, Hold: s.between(leastHold, f.Most), Seed: s.rng.Uint64()}
 }
@@ -98,9 +108,11 @@ func (s *Schedule) between(least, most time.Duration) time.Duration {
 	return (least + time.Duration(s.rng.Int64N(int64(most-least)))).Truncate(time.Millisecond)
 }
 
-// Begin hurts the cluster. What it starts may use ctx until the end. The hurt has an end also after an error.
-func (p Planned) Begin(ctx context.Context, s *Scene) (Hurt, error) {
-	h, err := p.begin(ctx, &Scene{Cluster: s.Cluster, Rand: rand.New(rand.NewPCG(p.Seed, 1))})
+// Begin hurts the cluster, with chances of the plan's seed. What it starts may
+// use ctx until the end. The hurt has an end also after an error.
+func (p Planned) Begin(ctx context.Context, s Scene) (Hurt, error) {
+	s.Rand = rand.New(rand.NewPCG(p.Seed, 1))
+	h, err := p.begin(ctx, &s)
 	if h.What == "" {
 		h.What = p.Name
 	}

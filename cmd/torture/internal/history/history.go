@@ -26,16 +26,60 @@ const (
 	Set    Kind = "set"
 	SetAt  Kind = "set at" // on condition that the key is at Expected; 0: absent
 	Delete Kind = "delete"
+	Atomic Kind = "atomic" // all of Steps or none
+	List   Kind = "list"   // a page of a workflow's keys
+	Open   Kind = "open"   // a stream
+
+	// Of API keys, which the root token makes: Key is the key's id.
+	Grant  Kind = "grant"
+	Revoke Kind = "revoke"
+
+	// Of backups: Revision is the backup's. Node is that which was asked.
+	Backup  Kind = "backup"
+	Restore Kind = "restore" // into another cluster, of a file that Key describes; Value is its state from then on, Present that before
+	Resume  Kind = "resume"  // of a stream in the other cluster, with an id of this one
 )
 
 // IsWrite reports whether an operation of that kind can change a key.
-func (k Kind) IsWrite() bool { return k != Get }
+func (k Kind) IsWrite() bool { return k == Set || k == SetAt || k == Delete || k == Atomic }
+
+// Condition is a header that makes an operation conditional.
+type Condition string
+
+const (
+	Always    Condition = ""
+	IfVersion Condition = "if version" // the key is at Expected; 0: absent
+	IfExists  Condition = "if exists"
+	IfAbsent  Condition = "if absent"
+	IfChanged Condition = "if changed" // of a get: the key is not at Expected
+)
+
+// Step is one operation of an atomic write, and what it did.
+type Step struct {
+	Kind     Kind    `json:"kind"` // Set, Delete; Get: a check
+	Key      string  `json:"key"`
+	Value    string  `json:"value,omitempty"`
+	Expected *uint64 `json:"expected,omitempty"` // nil: on no condition
+	Version  uint64  `json:"version,omitempty"`
+	Found    bool    `json:"found,omitempty"` // a delete met the key
+}
+
+// Query selects the keys of a list.
+type Query struct {
+	Prefix  string `json:"prefix,omitempty"`
+	After   string `json:"after,omitempty"`
+	Limit   int    `json:"limit,omitempty"`
+	Reverse bool   `json:"reverse,omitempty"`
+}
 
 // Op is one operation. Times count from the start of the run.
 type Op struct {
 	Workload string        `json:"workload"`
-	Client   int           `json:"client"` // one operation at a time, where a checker needs that
-	Node     string        `json:"node"`   // that was asked; empty: the Go client chose
+	Project  string        `json:"project,omitempty"` // empty: the root token's
+	Agent    bool          `json:"agent,omitempty"`   // Workflow is a subject of Agent State
+	Token    string        `json:"token,omitempty"`   // id of the API key; empty: the root token
+	Client   int           `json:"client"`            // one operation at a time, where a checker needs that
+	Node     string        `json:"node"`              // that was asked; empty: the Go client chose
 	Kind     Kind          `json:"kind"`
 	Workflow string        `json:"workflow"`
 	Key      string        `json:"key"`
@@ -43,7 +87,11 @@ type Op struct {
 	Return   time.Duration `json:"return"`
 
 	Value       string        `json:"value,omitempty"` // JSON text to write, or that was read
+	If          Condition     `json:"if,omitempty"`
+	Current     bool          `json:"current,omitempty"` // a conflict is to carry the present value
 	Expected    uint64        `json:"expected,omitempty"`
+	Steps       []Step        `json:"steps,omitempty"`
+	Query       Query         `json:"query,omitzero"`
 	TTL         time.Duration `json:"ttl,omitempty"`
 	Idempotency string        `json:"idempotency,omitempty"` // key that makes copies of the request one
 	Stale       bool          `json:"stale,omitempty"`
@@ -53,8 +101,28 @@ type Op struct {
 	Error    string  `json:"error,omitempty"`    // why not OK
 	Found    bool    `json:"found,omitempty"`    // a get or a delete met the key
 	Conflict bool    `json:"conflict,omitempty"` // the condition did not hold
+	Failed   int     `json:"failed,omitempty"`   // with Conflict: the first step whose condition did not hold
 	Version  uint64  `json:"version,omitempty"`  // of the key; with Conflict the current one, 0: absent
-	Revision uint64  `json:"revision,omitempty"` // of the state that gave the answer
+	Present  string  `json:"present,omitempty"`  // with Conflict and Current: JSON text of the value at Version
+	Revision uint64  `json:"revision,omitempty"` // of the state that gave the answer; 0: not told
+	Entries  []Entry `json:"entries,omitempty"`  // of a list
+	Next     string  `json:"next,omitempty"`     // of a list that was cut
+}
+
+// Holds reports whether the operation's condition holds for a key at version;
+// 0: absent.
+func (o Op) Holds(version uint64) bool {
+	switch {
+	case o.Kind == SetAt || o.If == IfVersion:
+		return version == o.Expected
+	case o.If == IfExists:
+		return version > 0
+	case o.If == IfAbsent:
+		return version == 0
+	case o.If == IfChanged:
+		return version == 0 || version != o.Expected
+	}
+	return true
 }
 
 // Wrote reports whether the operation is known to have set the key.
@@ -73,14 +141,40 @@ type Event struct {
 	New        string        `json:"new"`
 	Version    uint64        `json:"version"`
 	Revision   uint64        `json:"revision"`
+	First      uint64        `json:"first,omitempty"` // revisions of the atomic write that it is part of
+	Last       uint64        `json:"last,omitempty"`
+	Scope      string        `json:"scope,omitempty"` // workflow or subject, as the event has it; empty: it has none
 }
 
-// Entry is a key as it was in the end.
+// Subscriber is one who recorded events of a workflow.
+type Subscriber struct {
+	Workload string
+	Workflow string
+	Agent    bool   // Workflow is a subject of Agent State
+	Project  string // of the API key; empty: the root token's
+	Token    string // id of the API key; empty: the root token
+	From     uint64 // revision behind which it began
+	Follows  bool   // to the end; else it may stop anywhere
+}
+
+// Sample is what a process used at a moment.
+type Sample struct {
+	Node       string        `json:"node"`
+	At         time.Duration `json:"at"`
+	Life       int           `json:"life"` // of the node's processes, which one
+	Goroutines int           `json:"goroutines"`
+	Files      int           `json:"files"`    // open descriptors
+	Resident   int64         `json:"resident"` // bytes of memory
+	Disk       int64         `json:"disk"`     // bytes in the data directory
+}
+
+// Entry is a key as a list or the end showed it.
 type Entry struct {
 	Workflow string `json:"workflow"`
 	Key      string `json:"key"`
 	Value    string `json:"value"`
 	Version  uint64 `json:"version"`
+	Expires  string `json:"expires,omitempty"` // instant, where a list told it
 }
 
 // History is all that a run has recorded.
@@ -89,7 +183,24 @@ type History struct {
 	Events []Event
 	Final  map[string][]Entry // by node, in the order of workflow and key
 
-	Subscribers map[string]string // those that recorded events, with their workflow
+	Subscribers map[string]Subscriber // by name, also those that recorded no event
+	Drifts      []Drift
+
+	// Reach is how many changes, of the whole cluster, every node remembers at
+	// least. 0: DefaultReach.
+	Reach uint64
+}
+
+// DefaultReach is how many changes a node remembers unless it is told
+// otherwise.
+const DefaultReach = 100_000
+
+// Remembered is how many changes every node remembers at least.
+func (h *History) Remembered() uint64 {
+	if h.Reach == 0 {
+		return DefaultReach
+	}
+	return h.Reach
 }
 
 // Of returns the operations of one workload, in the order of their returns.
@@ -103,11 +214,14 @@ func (h *History) Of(workload string) []Op {
 	return ops
 }
 
-// Workflows returns those that operations named, in order.
+// Workflows returns those of the root token's project that operations named, in
+// order.
 func (h *History) Workflows() []string {
 	seen := map[string]bool{}
 	for _, op := range h.Ops {
-		seen[op.Workflow] = true
+		if op.Project == "" && !op.Agent && op.Workflow != "" {
+			seen[op.Workflow] = true
+		}
 	}
 	return slices.Sorted(maps.Keys(seen))
 }

@@ -3,7 +3,9 @@ package history
 import (
 	"bufio"
 	"encoding/json"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -23,7 +25,7 @@ type Recorder struct {
 
 // NewRecorder begins a history, at time 0.
 func NewRecorder() *Recorder {
-	return &Recorder{start: time.Now(), history: History{Final: map[string][]Entry{}, Subscribers: map[string]string{}}}
+	return &Recorder{start: time.Now(), history: History{Final: map[string][]Entry{}, Subscribers: map[string]Subscriber{}}}
 }
 
 // Now returns the monotonic time since the start.
@@ -56,10 +58,38 @@ func (r *Recorder) Event(e Event) {
 }
 
 // Subscriber records that there is one, which may never record an event.
-func (r *Recorder) Subscriber(name, workflow string) {
+func (r *Recorder) Subscriber(name string, s Subscriber) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.history.Subscribers[name] = workflow
+	r.history.Subscribers[name] = s
+}
+
+// Followed returns the workflows that have a subscriber who follows them to
+// the end.
+func (r *Recorder) Followed() []Subscriber {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := map[string]Subscriber{}
+	for _, s := range r.history.Subscribers {
+		if s.Follows {
+			seen[s.Workflow] = s
+		}
+	}
+	return slices.Collect(maps.Values(seen))
+}
+
+// Reach records how many changes every node remembers at least.
+func (r *Recorder) Reach(changes uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.history.Reach = changes
+}
+
+// Remembered is how many changes every node remembers at least.
+func (r *Recorder) Remembered() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.history.Remembered()
 }
 
 // Final records what a node holds at the end.

@@ -3,13 +3,16 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stateraft/stateraft/client"
 )
@@ -17,33 +20,60 @@ import (
 // Config is what a cluster is made of.
 type Config struct {
 	Binary string   // stateraft
+	Old    string   // stateraft that the nodes begin with; empty: Binary
 	Dir    string   // for data; its content is nobody else's
 	LogDir string   // for n1.log and so on
 	Size   int      // number of nodes, all voters
 	Flags  []string // of "serve", beyond those that every node needs
 
+	// Token is the root token, with which every node asks for API keys. Empty:
+	// nobody asks for one.
+	Token string
+
 	// Isolated gives each node a network namespace. The process must be one that
 	// Isolate has started.
 	Isolated bool
+
+	// What some faults need. The zero values cost nothing.
+	Relays bool     // between the nodes' Raft ports; only with Isolated
+	Clocks bool     // that can be set wrong
+	Disks  bool     // that can be hurt
+	Tuning []string // lines of the test hook "tuning" of every node
+	Spares []string // roles of further nodes, which do not run until they are started
 }
 
 // Cluster is a number of nodes that can be hurt.
 type Cluster struct {
 	Nodes   []*Node
+	Spares  []*Node  // no members until somebody starts them
 	Network *Network // nil: the nodes are on loopback
+	Relay   *Relay   // nil: there is none
+
+	// Old is the binary that the nodes began with, New the one to upgrade to.
+	// They may be the same.
+	Old, New string
 
 	// Ended tells of processes that ended although nobody had asked them to.
 	// It holds one a node at least; what has no room is dropped.
 	Ended chan string
+
+	stepsMu sync.Mutex
+	steps   []Step
 }
 
 // Start starts a new cluster. It does not wait until the nodes are ready. Stop
 // must be called, also after an error.
 func Start(cfg Config) (*Cluster, error) {
-	c := &Cluster{Ended: make(chan string, 64)}
+	c := &Cluster{Ended: make(chan string, 64), Old: cmp.Or(cfg.Old, cfg.Binary), New: cfg.Binary}
 	if cfg.Isolated {
-		c.Network = &Network{size: cfg.Size}
+		c.Network = &Network{size: cfg.Size + len(cfg.Spares)}
 		if err := c.Network.setUp(); err != nil {
+			return c, err
+		}
+	}
+	if cfg.Relays {
+		var err error
+		if c.Relay, err = c.Network.relay(); err != nil {
 			return c, err
 		}
 	}
@@ -61,14 +91,34 @@ func Start(cfg Config) (*Cluster, error) {
 			return c, err
 		}
 	}
+	for i, role := range cfg.Spares {
+		n, err := newNode(cfg, cfg.Size+i, addrs, c.Ended)
+		if err != nil {
+			return c, err
+		}
+		n.founding, n.args = nil, append(n.args, "--role", role)
+		c.Spares = append(c.Spares, n)
+	}
 	return c, nil
 }
 
 // Stop kills what runs.
 func (c *Cluster) Stop() {
-	for _, n := range c.Nodes {
+	nodes := slices.Concat(c.Nodes, c.Spares)
+	for _, n := range nodes {
+		if n.Disk != nil {
+			n.Disk.Heal() // a process in the middle of an operation does not end
+		}
 		n.Kill()
+	}
+	if err := unmount(nodes); err != nil {
+		fmt.Fprintln(os.Stderr, "torture:", err)
+	}
+	for _, n := range nodes {
 		n.log.Close()
+	}
+	if c.Relay != nil {
+		c.Relay.close()
 	}
 }
 
@@ -77,7 +127,7 @@ type address struct{ http, raft, gossip string }
 
 func addresses(cfg Config) ([]address, error) {
 	var addrs []address
-	for i := range cfg.Size {
+	for i := range cfg.Size + len(cfg.Spares) {
 		if cfg.Isolated {
 			addrs = append(addrs, address{clientAddr(i) + ":7474", peerAddr(i) + ":" + strconv.Itoa(RaftPort), peerAddr(i) + ":" + strconv.Itoa(GossipPort)})
 			continue
@@ -113,23 +163,49 @@ func newNode(cfg Config, i int, addrs []address, ended chan<- string) (*Node, er
 	}
 	n := &Node{Name: name, Index: i, URL: "http://" + addrs[i].http, dir: filepath.Join(cfg.Dir, name), log: log, ended: ended}
 	var gossip []string
-	for _, a := range addrs {
+	for _, a := range addrs[:cfg.Size] {
 		gossip = append(gossip, a.gossip)
 	}
-	n.command = []string{
-		cfg.Binary, "serve", "--node-id", name, "--data-dir", n.dir, "--log-format", "json",
+	n.binary = cmp.Or(cfg.Old, cfg.Binary)
+	n.args = []string{
+		"serve", "--node-id", name, "--data-dir", n.dir, "--log-format", "json",
 		"--http-addr", addrs[i].http, "--raft-addr", addrs[i].raft, "--gossip-addr", addrs[i].gossip,
 		"--join", strings.Join(gossip, ","),
 	}
 	n.founding = []string{"--bootstrap-expect", strconv.Itoa(cfg.Size)}
 	if cfg.Isolated {
-		n.command = append([]string{"ip", "netns", "exec", name}, append(n.command, "--insecure")...)
+		n.wrapper = []string{"ip", "netns", "exec", name}
+		n.args = append(n.args, "--insecure")
 	}
-	n.command = append(n.command, cfg.Flags...)
-	if n.admin, err = client.New(client.Config{Endpoints: []string{n.URL}, MaxAttempts: 1}); err != nil {
+	if cfg.Relays {
+		n.args = append(n.args, "--advertise-raft", relayAddr(i)+":"+strconv.Itoa(RaftPort))
+	}
+	n.token = cfg.Token
+	if cfg.Token != "" {
+		file, err := cfg.tokenFile()
+		if err != nil {
+			return nil, err
+		}
+		n.args = append(n.args, "--auth", "--root-token-file", file)
+	}
+	n.args = append(n.args, cfg.Flags...)
+	if err := n.hook(cfg); err != nil {
 		return nil, err
 	}
-	return n, nil
+	if n.admin, err = client.New(client.Config{Endpoints: []string{n.URL}, Token: cfg.Token, MaxAttempts: 1}); err != nil {
+		return nil, err
+	}
+	return n, n.mount(cfg)
+}
+
+// tokenFile returns a file that holds the root token. It is written once: nodes
+// may be reading it.
+func (cfg *Config) tokenFile() (string, error) {
+	path := filepath.Join(cfg.Dir, "root-token")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, os.WriteFile(path, []byte(cfg.Token), 0o600)
 }
 
 // Leader returns the node that leads, as the one of the highest term has it.

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -47,9 +48,33 @@ const setUpScript = `
 
 func (n *Network) setUp() error { return shell(setUpScript, "", strconv.Itoa(n.size)) }
 
+// relayScript gives the relay an address for each of $1 nodes.
+const relayScript = `
+	for i in $(seq $1); do
+		ip address add 10.87.2.$((100 + i))/24 dev peers
+	done`
+
+// relay starts one between all nodes.
+func (n *Network) relay() (*Relay, error) {
+	if err := shell(relayScript, "", strconv.Itoa(n.size)); err != nil {
+		return nil, err
+	}
+	var ends []relayEnd
+	for i := range n.size {
+		ends = append(ends, relayEnd{
+			node: netip.AddrPortFrom(netip.MustParseAddr(peerAddr(i)), RaftPort),
+			host: netip.MustParseAddr(relayAddr(i)),
+		})
+	}
+	return startRelay(ends)
+}
+
 func clientAddr(node int) string { return fmt.Sprint("10.87.1.", node+1) }
 
 func peerAddr(node int) string { return fmt.Sprint("10.87.2.", node+1) }
+
+// relayAddr is where the relay stands for a node.
+func relayAddr(node int) string { return fmt.Sprint("10.87.2.", 100+node+1) }
 
 // Direction is that of packets, as the node of the rule sees them.
 type Direction string
@@ -105,7 +130,7 @@ func (r Rule) lines() string {
 	if r.Direction == Out {
 		match = "ip daddr "
 	}
-	match += peerAddr(r.Peer)
+	match += fmt.Sprintf("{ %s, %s }", peerAddr(r.Peer), relayAddr(r.Peer))
 	action := "drop"
 	switch {
 	case r.Reset:

@@ -18,14 +18,14 @@ delete table inet torture
 table inet torture {
 chain input {
 type filter hook input priority 0; policy accept;
-ip saddr 10.87.2.2 drop
-ip saddr 10.87.2.2 meta l4proto { tcp, udp } th dport 7574 drop
-ip saddr 10.87.2.2 meta l4proto { tcp, udp } th sport 7574 drop
-ip saddr 10.87.2.3 meta l4proto tcp reject with tcp reset
+ip saddr { 10.87.2.2, 10.87.2.102 } drop
+ip saddr { 10.87.2.2, 10.87.2.102 } meta l4proto { tcp, udp } th dport 7574 drop
+ip saddr { 10.87.2.2, 10.87.2.102 } meta l4proto { tcp, udp } th sport 7574 drop
+ip saddr { 10.87.2.3, 10.87.2.103 } meta l4proto tcp reject with tcp reset
 }
 chain output {
 type filter hook output priority 0; policy accept;
-ip daddr 10.87.2.3 numgen random mod 100 < 20 drop
+ip daddr { 10.87.2.3, 10.87.2.103 } numgen random mod 100 < 20 drop
 }
 }
 `

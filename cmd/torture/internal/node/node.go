@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/stateraft/stateraft/client"
+	"github.com/stateraft/stateraft/cmd/torture/internal/faultfs"
 )
 
 const (
@@ -21,6 +23,10 @@ const (
 	endTimeout = 11 * time.Second
 )
 
+// ErrNotRefused says that a build too old for its cluster did not refuse to run,
+// as it should.
+var ErrNotRefused = errors.New("a build that is too old was not refused")
+
 // ErrEndedBadly says that a process did not end as SIGTERM promises.
 var ErrEndedBadly = errors.New("did not end well on SIGTERM")
 
@@ -30,16 +36,23 @@ type Node struct {
 	Name  string
 	Index int
 	URL   string
+	Disk  *faultfs.Disk // nil: one that cannot be hurt
 
 	dir      string
-	command  []string
+	wrapper  []string // what the binary is run by; empty: by nothing
+	args     []string // of the binary
 	founding []string // flags of a node that may found the cluster
+	hooks    string   // directory of its test hooks; empty: it has none
+	env      []string // beyond the tester's own
+	token    string   // API key of the tester; empty: none is asked for
 	log      *os.File
 	ended    chan<- string
 	admin    *client.Client
 
-	mu   sync.Mutex // guards everything below
-	proc *process   // nil: never started
+	mu     sync.Mutex // guards everything below
+	binary string     // that the next start runs
+	proc   *process   // nil: never started
+	tended bool       // see Tend
 }
 
 type process struct {
@@ -49,36 +62,55 @@ type process struct {
 }
 
 // Start starts the process, which must not run.
-func (n *Node) Start() error {
+func (n *Node) Start() error { return n.start(false) }
+
+// start starts the process. Ours: it is to end by itself.
+func (n *Node) start(ours bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	args := append(append([]string{}, n.command[1:]...), n.founding...)
-	cmd := exec.Command(n.command[0], args...)
+	args := n.commandOf(n.binary)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
+	cmd.Env = append(os.Environ(), n.env...)
 	cmd.SysProcAttr = childAttributes()
 	fmt.Fprintf(n.log, "--- started %s\n", time.Now().Format(time.RFC3339Nano))
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
+	p := &process{cmd: cmd, done: make(chan struct{}), ours: ours}
 	n.proc = p
 	go n.wait(p)
 	return nil
+}
+
+// commandOf is the node's command line with a binary.
+func (n *Node) commandOf(binary string) []string {
+	return slices.Concat(n.wrapper, []string{binary}, n.args, n.founding)
 }
 
 // wait takes note of the process's end.
 func (n *Node) wait(p *process) {
 	p.cmd.Wait() // its outcome stays in ProcessState
 	n.mu.Lock()
-	ours := p.ours
+	ours, tended := p.ours, n.tended
 	n.mu.Unlock()
-	if !ours {
+	if !ours && tended {
+		defer n.Start() // after done is closed
+	} else if !ours {
 		select {
 		case n.ended <- fmt.Sprintf("%s ended by itself: %s", n.Name, p.cmd.ProcessState):
 		default:
 		}
 	}
 	close(p.done)
+}
+
+// Tend says whether the process may end by itself, and is started again then,
+// as a supervisor would.
+func (n *Node) Tend(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tended = on
 }
 
 // Signal sends a signal that does not end the process.
@@ -118,13 +150,20 @@ func (n *Node) end(sig syscall.Signal) *process {
 	p.ours = true
 	p.cmd.Process.Signal(sig) // an error says that it has ended
 	n.mu.Unlock()
-	select {
-	case <-p.done:
-	case <-time.After(endTimeout):
+	if !p.endsWithin(endTimeout) {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
 	return p
+}
+
+func (p *process) endsWithin(d time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // Running reports whether the process runs.
@@ -142,14 +181,13 @@ func (n *Node) Running() bool {
 	}
 }
 
-// Wipe removes the data of a node that does not run. From then on it can only
-// join: a cluster that exists is not founded again.
-func (n *Node) Wipe() error {
-	if n.Running() {
-		return fmt.Errorf("%s runs", n.Name)
+// Authorization is the header line, with its end, that a request to the node
+// needs; empty: it asks for no API key.
+func (n *Node) Authorization() string {
+	if n.token == "" {
+		return ""
 	}
-	n.founding = nil
-	return os.RemoveAll(n.dir)
+	return "Authorization: Bearer " + n.token + "\r\n"
 }
 
 // Status is the cluster as the node sees it.
@@ -181,4 +219,13 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 // RemoveMember asks this node to take another out of the cluster.
 func (n *Node) RemoveMember(ctx context.Context, name string) error {
 	return n.admin.Cluster.RemoveMember(ctx, name)
+}
+
+// SetOnce asks this node to give a key a value, if it has none.
+func (n *Node) SetOnce(ctx context.Context, workflow, key string, value any) error {
+	_, err := n.admin.State.Set(ctx, workflow, key, value, client.IfAbsent())
+	if errors.Is(err, client.ErrVersionConflict) {
+		return nil
+	}
+	return err
 }

@@ -15,21 +15,28 @@ const wholePause = 50 * time.Millisecond
 // WaitWhole returns once every node runs, is ready, agrees on the leader, and
 // counts all of them as voters; else, when ctx ends, what is missing.
 func (c *Cluster) WaitWhole(ctx context.Context) error {
-	return until(ctx, func() error { return c.whole(ctx) })
+	return until(ctx, wholePause, func() error { return c.whole(ctx) })
 }
 
 // WaitEqual returns once all nodes, on which nobody works, show the same hash
 // of their state at the same index; else, when ctx ends, how they differ.
 func (c *Cluster) WaitEqual(ctx context.Context) error {
-	return until(ctx, func() error { return c.equal(ctx) })
+	return until(ctx, wholePause, func() error { return c.equal(ctx) })
 }
 
-// until repeats a look until it finds nothing wrong.
-func until(ctx context.Context, look func() error) error {
+// errDiverged says that two nodes are in different states at the same index,
+// which no time heals.
+var errDiverged = errors.New("the nodes diverged")
+
+// until repeats a look, with a pause in between, until it finds nothing wrong.
+func until(ctx context.Context, pause time.Duration, look func() error) error {
 	for last := errors.New("there was no time to look"); ; {
 		err := look()
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errDiverged) {
+			return err
 		}
 		if ctx.Err() != nil {
 			return last // what was found after the end is the end itself
@@ -37,7 +44,7 @@ func until(ctx context.Context, look func() error) error {
 		last = err
 		select {
 		case <-ctx.Done():
-		case <-time.After(wholePause):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -88,7 +95,9 @@ func (c *Cluster) equal(ctx context.Context) error {
 		switch {
 		case m.StateHash == "":
 			return fmt.Errorf("%s shows no hash of its state", m.Name)
-		case m.AppliedIndex != first.AppliedIndex || m.StateHash != first.StateHash:
+		case m.AppliedIndex == first.AppliedIndex && m.StateHash != first.StateHash:
+			return fmt.Errorf("%w: %s has state %s at index %d, %s has %s", errDiverged, first.Name, first.StateHash, first.AppliedIndex, m.Name, m.StateHash)
+		case m.AppliedIndex != first.AppliedIndex:
 			return fmt.Errorf("%s has state %s at index %d, %s has %s at %d", first.Name, first.StateHash, first.AppliedIndex, m.Name, m.StateHash, m.AppliedIndex)
 		}
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -13,11 +14,11 @@ import (
 // Sizes of the timeline, in units of its drawing.
 const (
 	chartWidth  = 1100
-	chartLeft   = 110 // room for names
+	chartLeft   = 130 // room for names
 	laneHeight  = 18
 	plotHeight  = 110
+	usageHeight = 70 // of what the nodes used
 	chartGap    = 26
-	mostColumns = 300
 )
 
 // chart is the timeline: faults over operations, latency and availability, all
@@ -29,8 +30,6 @@ type chart struct {
 	Ticks               []tick
 	TickTop, TickBottom int
 	duration            time.Duration
-	columns             int
-	opsByColumn         [][]history.Op
 	nextTop             int
 }
 
@@ -70,27 +69,30 @@ type tick struct {
 
 func newChart(r *Run) *chart {
 	c := &chart{Width: chartWidth + chartLeft, Left: chartLeft, duration: max(r.Duration, time.Second), nextTop: 20}
-	c.columns = min(mostColumns, max(1, int(c.duration/(100*time.Millisecond))))
-	c.opsByColumn = make([][]history.Op, c.columns)
-	for _, op := range r.History.Ops {
-		if i := int(float64(op.Return) / float64(c.duration) * float64(c.columns)); i < c.columns {
-			c.opsByColumn[i] = append(c.opsByColumn[i], op)
-		}
-	}
 	c.TickTop = c.nextTop
-	for _, kind := range []string{"process", "network"} {
+	for _, kind := range kinds(r.Faults) {
 		c.faults(kind, r.Faults)
 	}
 	for _, a := range r.Availability() {
-		c.availability(a)
+		c.availability(a, r.Epochs)
 	}
 	c.nextTop += chartGap
-	c.throughput()
-	c.latency()
+	c.throughput(r.Digest)
+	c.latency(r.Digest)
+	c.usage(r)
 	c.TickBottom = c.nextTop - chartGap
 	c.Height = c.nextTop
 	c.ticks()
 	return c
+}
+
+// kinds are those of the faults, in order.
+func kinds(faults []Fault) []string {
+	seen := map[string]bool{}
+	for _, f := range faults {
+		seen[f.Kind] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 func (c *chart) x(at time.Duration) float64 {
@@ -124,50 +126,50 @@ func (c *chart) faults(kind string, faults []Fault) {
 	c.lane(kind+" faults", boxes)
 }
 
-func (c *chart) availability(a Availability) {
-	boxes := []box{c.box(0, c.duration, "up", a.Who)}
+// availability shows when there was somebody to answer to, and when no answer
+// came.
+func (c *chart) availability(a *Availability, epochs []Epoch) {
+	var boxes []box
+	for _, e := range epochs {
+		boxes = append(boxes, c.box(e.Begin, e.End, "up", a.Who))
+	}
 	for _, g := range a.Gaps {
 		boxes = append(boxes, c.box(g.From, g.To, "down", fmt.Sprintf("%s: no answer for %v from %v", a.Who, short(g.Length()), short(g.From))))
 	}
-	c.lane(strings.TrimSuffix(a.Who, " at any node"), boxes)
+	c.lane(a.Who, boxes)
 }
 
-func (c *chart) plot(name, most string) plot {
-	p := plot{Name: name, Top: c.nextTop, Bottom: c.nextTop + plotHeight, Most: most}
-	c.nextTop += plotHeight + chartGap
+func (c *chart) plot(name, most string, height int) plot {
+	p := plot{Name: name, Top: c.nextTop, Bottom: c.nextTop + height, Most: most}
+	c.nextTop += height + chartGap
 	return p
 }
 
 var outcomes = []history.Outcome{history.OK, history.Refused, history.Unknown}
 
 // throughput stacks outcomes by the time of the return.
-func (c *chart) throughput() {
+func (c *chart) throughput(d *Digest) {
 	most := 1
-	for _, ops := range c.opsByColumn {
-		most = max(most, len(ops))
+	for _, t := range d.columns {
+		most = max(most, t.figures("").Ops)
 	}
-	perSecond := float64(most) / (c.duration.Seconds() / float64(c.columns))
-	p := c.plot("operations", fmt.Sprintf("%.0f/s", perSecond))
-	width := float64(chartWidth) / float64(c.columns)
-	for i, ops := range c.opsByColumn {
+	perSecond := float64(most) / d.width.Seconds()
+	p := c.plot("operations", fmt.Sprintf("%.0f/s", perSecond), plotHeight)
+	width := c.x(d.width) - c.x(0)
+	for i, t := range d.columns {
+		left := time.Duration(i) * d.width
+		if left >= c.duration {
+			break
+		}
 		y := float64(p.Bottom)
 		for _, outcome := range outcomes {
-			h := float64(count(ops, outcome)) / float64(most) * plotHeight
+			h := float64(t.outcomes[outcome]) / float64(most) * plotHeight
 			if y -= h; h > 0 {
-				p.Columns = append(p.Columns, column{chartLeft + float64(i)*width, y, width, h, string(outcome)})
+				p.Columns = append(p.Columns, column{c.x(left), y, width, h, string(outcome)})
 			}
 		}
 	}
 	c.Plots = append(c.Plots, p)
-}
-
-func count(ops []history.Op, outcome history.Outcome) (n int) {
-	for _, op := range ops {
-		if op.Outcome == outcome {
-			n++
-		}
-	}
-	return n
 }
 
 // The latency's scale is logarithmic.
@@ -176,30 +178,28 @@ const (
 	mostLatency  = 5 * time.Second
 )
 
-func (c *chart) latency() {
-	p := c.plot("latency p50, p99", "5s")
+func (c *chart) latency(d *Digest) {
+	p := c.plot("latency", "5s", plotHeight)
 	for _, q := range []struct {
 		at    float64
 		class string
 	}{{0.5, "median"}, {0.99, "p99"}} {
 		var points []string
-		for i, ops := range c.opsByColumn {
-			var latencies []time.Duration
-			for _, op := range ops {
-				if op.Outcome == history.OK {
-					latencies = append(latencies, op.Return-op.Call)
-				}
-			}
-			if len(latencies) == 0 {
+		for i, t := range d.columns {
+			if t.latencies.n > 0 {
+				points = append(points, point(c.x(time.Duration(i)*d.width+d.width/2), p, logScale(t.latencies.quantile(q.at))))
 				continue
 			}
-			slices.Sort(latencies)
-			x := chartLeft + (float64(i)+0.5)*chartWidth/float64(c.columns)
-			points = append(points, fmt.Sprintf("%.1f,%.1f", x, float64(p.Bottom)-plotHeight*logScale(quantile(latencies, q.at))))
+			p.Lines, points = append(p.Lines, line{strings.Join(points, " "), q.class}), nil
 		}
 		p.Lines = append(p.Lines, line{strings.Join(points, " "), q.class})
 	}
 	c.Plots = append(c.Plots, p)
+}
+
+// point is one of a line, as high as share of its plot.
+func point(x float64, p plot, share float64) string {
+	return fmt.Sprintf("%.1f,%.1f", x, float64(p.Bottom)-float64(p.Bottom-p.Top)*share)
 }
 
 // logScale is 0 for leastLatency and 1 for mostLatency.

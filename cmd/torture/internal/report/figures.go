@@ -20,86 +20,26 @@ type Figures struct {
 func (r *Run) Figures() []Figures {
 	var all []Figures
 	for _, name := range append(slices.Clone(r.Workloads), r.Probe) {
-		all = append(all, figures(name, r.History.Of(name)))
-	}
-	return append(all, figures("all", r.History.Ops))
-}
-
-func figures(name string, ops []history.Op) Figures {
-	f := Figures{Workload: name, Ops: len(ops)}
-	var latencies []time.Duration
-	for _, op := range ops {
-		switch op.Outcome {
-		case history.OK:
-			f.OK++
-			latencies = append(latencies, op.Return-op.Call)
-		case history.Refused:
-			f.Refused++
-		case history.Unknown:
-			f.Unknown++
+		if work := r.Digest.works[name]; work != nil {
+			all = append(all, work.figures(name))
 		}
 	}
-	slices.Sort(latencies)
-	f.Median, f.P99, f.Most = quantile(latencies, 0.5), quantile(latencies, 0.99), quantile(latencies, 1)
+	return append(all, r.Total())
+}
+
+// Total returns the figures of all workloads together.
+func (r *Run) Total() Figures { return r.Digest.all.figures("all") }
+
+func (t *tally) figures(name string) Figures {
+	f := Figures{Workload: name, OK: t.outcomes[history.OK], Refused: t.outcomes[history.Refused], Unknown: t.outcomes[history.Unknown]}
+	f.Ops = f.OK + f.Refused + f.Unknown
+	f.Median, f.P99, f.Most = t.latencies.quantile(0.5), t.latencies.quantile(0.99), t.latencies.most
 	return f
 }
 
-// quantile is that of sorted figures, 0 of none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[int(q*float64(len(sorted)-1))]
-}
-
-// Gap is a time without an answer.
-type Gap struct{ From, To time.Duration }
-
-// Length is how long it was.
-func (g Gap) Length() time.Duration { return g.To - g.From }
-
-// Availability is the longest time in which probes got no answer.
-type Availability struct {
-	Who     string
-	Longest Gap
-	Gaps    []Gap // all that are worth showing
-}
-
-// worthShowing is the shortest gap that a timeline shows.
-const worthShowing = 200 * time.Millisecond
-
-// Availability returns that of writes anywhere, and that of each node.
-func (r *Run) Availability() []Availability {
-	probes := r.History.Of(r.Probe)
-	all := []Availability{r.available("writes at any node", probes, func(op history.Op) bool { return op.Kind.IsWrite() })}
-	for _, node := range r.Nodes {
-		all = append(all, r.available(node, probes, func(op history.Op) bool { return op.Node == node }))
-	}
-	return all
-}
-
-func (r *Run) available(who string, probes []history.Op, picked func(history.Op) bool) Availability {
-	a := Availability{Who: who}
-	var returns []time.Duration
-	for _, op := range probes {
-		if picked(op) && op.Outcome == history.OK && op.Return <= r.Duration {
-			returns = append(returns, op.Return)
-		}
-	}
-	slices.Sort(returns)
-	last := time.Duration(0)
-	for _, at := range append(returns, r.Duration) {
-		g := Gap{last, at}
-		if g.Length() >= worthShowing {
-			a.Gaps = append(a.Gaps, g)
-		}
-		if g.Length() > a.Longest.Length() {
-			a.Longest = g
-		}
-		last = at
-	}
-	return a
-}
+// Availability returns that of writes and of reads at any node, and that of
+// each node.
+func (r *Run) Availability() []*Availability { return r.Digest.probed }
 
 // FaultFigures are those of all faults of one name.
 type FaultFigures struct {

@@ -13,9 +13,10 @@ import (
 type Run struct {
 	Command  string // to repeat it
 	Seed     uint64
-	Binary   string // its version
+	Version  string // what the server says of itself
+	Build    string // hash of its binary
 	Started  time.Time
-	Duration time.Duration // under load
+	Duration time.Duration // from the begin to the end of load
 	Nodes    []string
 	Isolated bool
 
@@ -23,9 +24,14 @@ type Run struct {
 	Workloads []string
 	Skipped   []string // faults that could not be had, and why
 	Verdicts  []*check.Verdict
-	History   *history.History
+	Digest    *Digest
 	Probe     string // workload of the prober
+	Epochs    []Epoch
+	Samples   []history.Sample // of what the nodes used, in the order of time
 }
+
+// Epoch is a time in which workloads worked on keys of their own.
+type Epoch struct{ Begin, End time.Duration }
 
 // Fault is one that was carried out. Times count from the start of the run.
 type Fault struct {

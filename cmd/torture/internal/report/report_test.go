@@ -24,8 +24,15 @@ func run() *report.Run {
 	}
 	good, bad := &check.Verdict{Name: "good", Promise: "all is well"}, &check.Verdict{Name: "bad", Promise: "nothing is <wrong>"}
 	bad.Fail("key %s is <lost>", "k")
+	var used []history.Sample
+	for at := time.Duration(0); at < 10*time.Second; at += time.Second {
+		used = append(used, history.Sample{Node: "n1", At: at, Resident: 5e7, Disk: 1e6, Goroutines: 70, Files: 30})
+	}
+	d := report.NewDigest(10*time.Second, []string{"n1"})
+	d.Add(h, "probe", 0, 10*time.Second)
 	return &report.Run{
-		Command: "torture --seed 1", Seed: 1, Duration: 10 * time.Second, Nodes: []string{"n1"}, History: h, Probe: "probe",
+		Command: "torture --seed 1", Seed: 1, Duration: 10 * time.Second, Nodes: []string{"n1"}, Digest: d, Probe: "probe", Samples: used,
+		Epochs:   []report.Epoch{{Begin: 0, End: 10 * time.Second}},
 		Faults:   []report.Fault{{Round: 1, Name: "kill", Kind: "process", What: "killed n1", Begin: 3 * time.Second, End: 4 * time.Second, Whole: 5 * time.Second}},
 		Verdicts: []*check.Verdict{good, bad},
 	}
@@ -33,7 +40,7 @@ func run() *report.Run {
 
 func TestFigures(t *testing.T) {
 	r := run()
-	if a := r.Availability(); len(a) != 2 || a[0].Longest.Length() != 2*time.Second || a[1].Longest != a[0].Longest {
+	if a := r.Availability(); len(a) != 3 || a[0].Longest.Length() != 2*time.Second || a[2].Longest != a[0].Longest {
 		t.Errorf("availability %+v", a)
 	}
 	if f := r.FaultFigures(); len(f) != 1 || f[0].Longest != 2*time.Second || f[0].Whole != time.Second || f[0].Times != 1 {
@@ -53,7 +60,7 @@ func TestPages(t *testing.T) {
 	if err := r.Text(&text); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Promises were broken", "key k is &lt;lost&gt;", "<svg", "killed n1", "torture --seed 1"} {
+	for _, want := range []string{"Promises were broken", "key k is &lt;lost&gt;", "<svg", "50.0 MB", `class="node0"`, "killed n1", "torture --seed 1"} {
 		if !strings.Contains(page.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -14,8 +14,8 @@ type Client struct{ c *client.Client }
 
 // NewClient returns a client of nodes, the first of which it asks first. Stale
 // reads carry the token they are given and no other.
-func NewClient(urls []string) (*Client, error) {
-	c, err := client.New(client.Config{Endpoints: urls, Timeout: Patience, AttemptTimeout: Patience / 2, NoReadYourWrites: true})
+func NewClient(urls []string, token string) (*Client, error) {
+	c, err := client.New(client.Config{Endpoints: urls, Token: token, Timeout: Patience, AttemptTimeout: Patience / 2, NoReadYourWrites: true})
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,17 @@ func (r Request) options() []client.WriteOption {
 	if r.Idempotency != "" {
 		opts = append(opts, client.WithIdempotencyKey(r.Idempotency))
 	}
+	if r.Current {
+		opts = append(opts, client.ReturnCurrent())
+	}
+	switch r.If {
+	case history.IfVersion:
+		opts = append(opts, client.IfVersion(r.Expected))
+	case history.IfExists:
+		opts = append(opts, client.IfExists())
+	case history.IfAbsent:
+		opts = append(opts, client.IfAbsent())
+	}
 	return opts
 }
 
@@ -81,7 +92,7 @@ func failed(kind history.Kind, err error) Answer {
 	case kind == history.Get && e.Code == client.ErrNotFound:
 		return Answer{Outcome: history.OK}
 	case e.Code == client.ErrVersionConflict && e.Outcome == client.OutcomeNotApplied:
-		return Answer{Outcome: history.OK, Conflict: true, Version: e.CurrentVersion}
+		return Answer{Outcome: history.OK, Conflict: true, Version: e.CurrentVersion, Present: string(e.CurrentValue)}
 	case kind != history.Get && e.Outcome == client.OutcomeUnknown:
 		return Answer{Outcome: history.Unknown, Error: string(e.Code)}
 	}

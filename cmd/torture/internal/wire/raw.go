@@ -1,14 +1,12 @@
 package wire
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -27,6 +25,8 @@ type Node struct {
 	name string
 	base string // URL without a trailing slash
 	http *http.Client
+
+	token string // empty: nobody asks for one
 }
 
 // NewNode returns the node at a base URL.
@@ -37,6 +37,16 @@ func NewNode(name, base string) *Node {
 	}
 	return &Node{name: name, base: base, http: &http.Client{Transport: transport}}
 }
+
+// WithToken returns the node for somebody with this API key.
+func (n *Node) WithToken(token string) *Node {
+	other := *n
+	other.token = token
+	return &other
+}
+
+// Token is the API key that goes with requests that name none.
+func (n *Node) Token() string { return n.token }
 
 // Name is the node's.
 func (n *Node) Name() string { return n.name }
@@ -61,56 +71,32 @@ func (n *Node) Do(ctx context.Context, r Request) Answer {
 	if err != nil {
 		return noAnswer(r.Kind, err)
 	}
-	a := read(r.Kind, resp.StatusCode, body)
+	a := read(r, resp.StatusCode, body)
 	a.Revision, _ = strconv.ParseUint(resp.Header.Get("X-Stateraft-Revision"), 10, 64)
 	return a
 }
 
 func (n *Node) request(ctx context.Context, r Request) (*http.Request, error) {
-	target := n.base + "/v1/state/" + url.PathEscape(r.Workflow) + "/" + url.PathEscape(r.Key)
-	method, body := http.MethodGet, map[string]any{}
-	switch r.Kind {
-	case history.Get:
-		if r.Stale {
-			target += "?consistency=stale"
-		}
-	case history.Delete:
-		method = http.MethodDelete
-	case history.SetAt:
-		target += "/version"
-		body["expectedVersion"] = r.Expected
-		fallthrough
-	case history.Set:
-		method = http.MethodPost
-		body["value"] = json.RawMessage(r.Value)
-		if r.TTL > 0 {
-			body["ttl"] = r.TTL.Seconds()
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, encode(method, body))
+	req, err := http.NewRequestWithContext(ctx, method(r), n.base+r.target(), r.body())
 	if err != nil {
 		return nil, err
 	}
-	req.GetBody = nil // else net/http sends a request with an idempotency key twice, and tells of the second alone
+	n.authorize(req, r.Token)
 	req.Header.Set("X-Stateraft-Timeout", nodeTimeout)
-	if r.MinRevision > 0 {
-		req.Header.Set("X-Stateraft-Min-Revision", strconv.FormatUint(r.MinRevision, 10))
-	}
-	if r.Idempotency != "" {
-		req.Header.Set("Idempotency-Key", r.Idempotency)
+	for name, value := range r.headers() {
+		req.Header[name] = []string{value}
 	}
 	return req, nil
 }
 
-func encode(method string, body map[string]any) io.Reader {
-	if method != http.MethodPost {
-		return nil
+// authorize puts an API key into a request; empty: the node's own.
+func (n *Node) authorize(req *http.Request, token string) {
+	if token == "" {
+		token = n.token
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic(err) // a value that is no JSON text is a bug of a workload
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	return bytes.NewReader(text)
 }
 
 // noAnswer is what a broken connection says. Where none came to be, nothing was
@@ -125,34 +111,6 @@ func noAnswer(kind history.Kind, err error) Answer {
 		a.Outcome = history.Refused
 	}
 	return a
-}
-
-// read makes an answer of a response.
-func read(kind history.Kind, status int, body []byte) Answer {
-	var b struct {
-		Value          json.RawMessage
-		Version        uint64
-		Deleted        bool
-		Code           string
-		Outcome        string
-		CurrentVersion uint64
-	}
-	if err := json.Unmarshal(body, &b); err != nil {
-		return Answer{Outcome: history.Unknown, Error: "an answer that is not of the contract, status " + strconv.Itoa(status)}
-	}
-	switch {
-	case status == http.StatusOK && kind == history.Get:
-		return Answer{Outcome: history.OK, Found: true, Value: string(b.Value), Version: b.Version}
-	case status == http.StatusOK:
-		return Answer{Outcome: history.OK, Found: b.Deleted, Version: b.Version}
-	case status == http.StatusNotFound && kind == history.Get:
-		return Answer{Outcome: history.OK}
-	case status == http.StatusConflict && b.Code == "VERSION_CONFLICT":
-		return Answer{Outcome: history.OK, Conflict: true, Version: b.CurrentVersion}
-	case kind == history.Get, b.Outcome == "not_applied":
-		return Answer{Outcome: history.Refused, Error: b.Code}
-	}
-	return Answer{Outcome: history.Unknown, Error: b.Code}
 }
 
 // List reads all keys of a workflow, linearizably.
@@ -171,26 +129,11 @@ func (n *Node) List(ctx context.Context, workflow string) ([]history.Entry, erro
 }
 
 func (n *Node) page(ctx context.Context, workflow, after string) ([]history.Entry, string, error) {
-	query := url.Values{"values": {"true"}}
-	if after != "" {
-		query.Set("after", after)
+	a := n.Do(ctx, Request{Kind: history.List, Workflow: workflow, Query: history.Query{After: after}})
+	if a.Outcome != history.OK {
+		return nil, "", errors.New(n.name + ": list: " + a.Error)
 	}
-	var body struct {
-		Entries []struct {
-			Key     string
-			Value   json.RawMessage
-			Version uint64
-		}
-		Next string
-	}
-	if err := n.GetJSON(ctx, "/v1/state/"+url.PathEscape(workflow)+"?"+query.Encode(), &body); err != nil {
-		return nil, "", err
-	}
-	var entries []history.Entry
-	for _, e := range body.Entries {
-		entries = append(entries, history.Entry{Workflow: workflow, Key: e.Key, Value: string(e.Value), Version: e.Version})
-	}
-	return entries, body.Next, nil
+	return a.Entries, a.Next, nil
 }
 
 // GetJSON reads what the node answers to a path, which must be a success.
@@ -201,6 +144,7 @@ func (n *Node) GetJSON(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
+	n.authorize(req, "")
 	resp, err := n.http.Do(req)
 	if err != nil {
 		return err

@@ -17,24 +17,46 @@ import (
 // maxLine bounds a line of a stream.
 const maxLine = 2 << 20
 
+// Feed is a stream that can be asked for.
+type Feed struct {
+	Workflow string
+	Agent    bool   // Workflow is a subject of Agent State
+	Token    string // API key; empty: the node's
+	Fresh    bool   // without a Last-Event-ID: what happens from then on
+	Opened   func() // called when the node has taken the request
+}
+
 // Follow reads a workflow's stream at this node from behind the cursor, a
 // revision, and hands each event over, until the stream ends or ctx does. The
 // cursor moves with each whole block that carries an id, as Last-Event-ID of a
 // browser does.
-func (n *Node) Follow(ctx context.Context, workflow string, cursor *uint64, take func(history.Event)) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.base+"/v1/state/"+url.PathEscape(workflow), nil)
+func (n *Node) Follow(ctx context.Context, f Feed, cursor *uint64, take func(history.Event)) error {
+	target := n.base + "/v1/state/" + url.PathEscape(f.Workflow)
+	if f.Agent {
+		target = n.base + "/api/v1/state"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return err
 	}
+	n.authorize(req, f.Token)
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Last-Event-ID", strconv.FormatUint(*cursor, 10))
+	if f.Agent {
+		req.Header.Set("X-Subject-ID", f.Workflow)
+	}
+	if !f.Fresh {
+		req.Header.Set("Last-Event-ID", strconv.FormatUint(*cursor, 10))
+	}
 	resp, err := n.http.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return errors.New(n.name + ": stream: " + resp.Status)
+		return &StatusError{resp.StatusCode}
+	}
+	if f.Opened != nil {
+		f.Opened()
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 4096), maxLine)
@@ -51,6 +73,11 @@ func (n *Node) Follow(ctx context.Context, workflow string, cursor *uint64, take
 	}
 	return errors.Join(ctx.Err(), lines.Err())
 }
+
+// StatusError says that a node refused a stream.
+type StatusError struct{ Status int }
+
+func (e *StatusError) Error() string { return "stream: status " + strconv.Itoa(e.Status) }
 
 // block is what stands between two empty lines.
 type block struct{ event, id, data string }
@@ -89,9 +116,12 @@ func (b *block) end(cursor *uint64, take func(history.Event)) error {
 func (b *block) decode() (history.Event, error) {
 	var d struct {
 		Type               string
+		WorkflowID         string
+		Subject            string `json:"subject_id"`
 		Key                string
 		OldValue, NewValue json.RawMessage
 		Version, Revision  uint64
+		Tx                 struct{ First, Last uint64 }
 	}
 	if err := json.Unmarshal([]byte(b.data), &d); err != nil {
 		return history.Event{}, fmt.Errorf("the data of an event: %w", err)
@@ -99,5 +129,8 @@ func (b *block) decode() (history.Event, error) {
 	if b.event != "" {
 		d.Type = b.event
 	}
-	return history.Event{Type: d.Type, Key: d.Key, Old: string(d.OldValue), New: string(d.NewValue), Version: d.Version, Revision: d.Revision}, nil
+	return history.Event{
+		Type: d.Type, Key: d.Key, Old: string(d.OldValue), New: string(d.NewValue), Version: d.Version, Revision: d.Revision,
+		First: d.Tx.First, Last: d.Tx.Last, Scope: d.WorkflowID + d.Subject,
+	}, nil
 }

@@ -10,27 +10,38 @@ import (
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
 
-// Request is one operation on one key.
+// Request is one operation on a key, or on several of one workflow.
 type Request struct {
 	Kind        history.Kind
+	Agent       bool   // Workflow is a subject of Agent State
+	Token       string // API key; empty: the node's
 	Workflow    string
 	Key         string
 	Value       string // JSON text
-	Expected    uint64
+	If          history.Condition
+	Expected    uint64 // of SetAt, IfVersion and IfChanged
+	Current     bool   // a conflict is to carry the present value
+	Steps       []history.Step
+	Query       history.Query
 	TTL         time.Duration
 	Idempotency string
 	Stale       bool
 	MinRevision uint64
 }
 
-// Answer is what became of it.
+// Answer is what became of it, as in history.Op.
 type Answer struct {
 	Outcome  history.Outcome
 	Error    string // why not OK
 	Found    bool
 	Conflict bool
+	Failed   int
+	Present  string
 	Value    string
 	Version  uint64
+	Steps    []history.Step // as they were sent, with what they did
+	Entries  []history.Entry
+	Next     string
 	Revision uint64 // 0: not told
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestOutcome(t *testing.T) {
 			}))
 			defer srv.Close()
 			got := wire.NewNode("n1", srv.URL).Do(context.Background(), wire.Request{Kind: tt.kind, Workflow: "w", Key: "k", Value: "1"})
-			if got != tt.want {
+			if !reflect.DeepEqual(got, tt.want) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -55,7 +56,7 @@ func TestUnreachable(t *testing.T) {
 	srv := httptest.NewServer(nil)
 	srv.Close()
 	got := wire.NewNode("n1", srv.URL).Do(context.Background(), wire.Request{Kind: history.Set, Workflow: "w", Key: "k", Value: "1"})
-	if want := (wire.Answer{Outcome: history.Refused, Error: "unreachable"}); got != want {
+	if want := (wire.Answer{Outcome: history.Refused, Error: "unreachable"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -73,7 +74,7 @@ func TestFollow(t *testing.T) {
 	defer srv.Close()
 	cursor := uint64(4)
 	var got []history.Event
-	wire.NewNode("n1", srv.URL).Follow(context.Background(), "w", &cursor, func(e history.Event) { got = append(got, e) })
+	wire.NewNode("n1", srv.URL).Follow(context.Background(), wire.Feed{Workflow: "w"}, &cursor, func(e history.Event) { got = append(got, e) })
 	want := []history.Event{
 		{Type: "set", Key: "k", Old: "null", New: `{"a":1}`, Version: 1, Revision: 7},
 		{Type: "resync"},

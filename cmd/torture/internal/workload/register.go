@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	registerActors = 8
+	registerActors = 6
 	registerSlots  = 3
 	// registerAge is how long a register is used: the search for an order of its
 	// operations gets harder with each of unknown outcome.
@@ -42,28 +42,50 @@ func (w *register) one(ctx context.Context, a *actor) {
 	name := fmt.Sprintf("r%d-%d", a.rng.IntN(registerSlots), age)
 	r := wire.Request{Workflow: name, Key: "k"}
 	store := w.stores[a.rng.IntN(len(w.stores))]
-	switch p := a.rng.IntN(20); {
+	switch p := a.rng.IntN(24); {
 	case p < 8:
 		r.Kind = history.Get
 	case p < 12:
 		r.Kind, r.Value = history.Set, w.value()
 	case p < 14:
 		r.Kind = history.Delete
+	case p < 17:
+		r = w.whether(a, r)
 	default:
-		w.setAt(ctx, a, store, r)
+		w.atVersion(ctx, a, store, r)
 		return
 	}
 	w.do(ctx, a, store, r)
 }
 
-// setAt reads the register at one node and writes it at another.
-func (w *register) setAt(ctx context.Context, a *actor, store wire.Store, r wire.Request) {
+// whether draws a write on condition that the key exists, or that it does not.
+func (w *register) whether(a *actor, r wire.Request) wire.Request {
+	r.Kind, r.Value, r.Current = history.Set, w.value(), a.rng.IntN(2) == 0
+	r.If = []history.Condition{history.IfExists, history.IfAbsent}[a.rng.IntN(2)]
+	if a.rng.IntN(3) == 0 {
+		r.Kind, r.Value = history.Delete, ""
+	}
+	return r
+}
+
+// atVersion reads the register at one node, and at another writes it, or reads
+// it again, on condition of the version.
+func (w *register) atVersion(ctx context.Context, a *actor, store wire.Store, r wire.Request) {
 	r.Kind = history.Get
 	seen := w.do(ctx, a, w.stores[a.rng.IntN(len(w.stores))], r)
 	if seen.Outcome != history.OK {
 		return
 	}
-	r.Kind, r.Value, r.Expected = history.SetAt, w.value(), seen.Version
+	r.Kind, r.Value, r.Expected, r.Current = history.SetAt, w.value(), seen.Version, a.rng.IntN(3) == 0
+	switch p := a.rng.IntN(6); {
+	case p == 0:
+		r.Kind, r.If = history.Set, history.IfVersion
+	case p == 1:
+		r.Kind, r.If, r.Value = history.Delete, history.IfVersion, ""
+	case p == 2 && seen.Found:
+		store = a.node() // the Go client has no such read
+		r = wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Key, If: history.IfChanged, Expected: seen.Version}
+	}
 	w.do(ctx, a, store, r)
 }
 

@@ -2,12 +2,11 @@ package workload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/stateraft/stateraft/client"
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
 )
@@ -19,99 +18,85 @@ const (
 	// streamBurst is how many keys are set at the same moment, so that changes
 	// of one workflow take revisions that follow each other.
 	streamBurst = 3
-	// Bounds of a reader's stay at one node.
-	longestStay = 3 * time.Second
-	mostEvents  = 20
-	// streamEnd is the key that is written last in each workflow.
-	streamEnd = "end"
-	// catchUp is how long after the faults a subscriber may take to the end.
-	catchUp = 10 * time.Second
+	// startPause is about how long passes until another stream begins somewhere
+	// in the history.
+	startPause = 150 * time.Millisecond
+	// startSpread is how far from the oldest change such a stream may begin: others
+	// move it meanwhile.
+	startSpread = 100
+	// startStay bounds how long such a stream is read, startEvents how much.
+	startStay   = 400 * time.Millisecond
+	startEvents = 30
 )
 
 // stream is two writers, and for each of their workflows one subscriber that is
-// the Go client and one for each node that reads raw bytes and moves on.
+// the Go client, one for each node that reads raw bytes and moves on, and many
+// that begin anywhere in the history, at its end, and beyond.
 type stream struct {
-	env    Env
-	cancel context.CancelFunc // ends the subscribers
-	wg     sync.WaitGroup     // for subscribers
-
-	mu   sync.Mutex               // guards left
-	left map[string]chan struct{} // by subscriber; closed when it has been told of the end
+	env      Env
+	follow   *followers
+	revision atomic.Uint64 // of the last answer
 }
 
-func newStream(e Env) Workload { return &stream{env: e, left: map[string]chan struct{}{}} }
+func newStream(e Env) Workload { return &stream{env: e, follow: newFollowers(e)} }
 
 func streamName(i int) string { return fmt.Sprint("s", i) }
 
 func (w *stream) Run(ctx context.Context) {
-	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w.cancel = cancel
 	clients := w.env.clients()
 	for i := range streamWorkflows {
-		workflow := streamName(i)
-		w.subscriber("client of "+workflow, workflow, func(take func(history.Event)) {
-			follow(following, clients[i%len(clients)], workflow, take)
-		})
-		for j := range w.env.Nodes {
-			name := fmt.Sprintf("reader %d of %s", j+1, workflow)
-			w.subscriber(name, workflow, func(take func(history.Event)) {
-				w.hop(following, j, &actor{env: w.env, rng: w.env.rng(name)}, workflow, take)
-			})
-		}
+		w.follow.client(clients[i%len(clients)], streamName(i))
+		w.follow.readers(len(w.env.Nodes), wire.Feed{Workflow: streamName(i)})
 	}
+	var wg sync.WaitGroup
+	wg.Go(func() { w.start(ctx) })
 	w.env.actors(ctx, 2*streamWorkflows, w.one)
+	wg.Wait()
 }
 
-// subscriber records what one subscriber is told, until it is told of the end.
-func (w *stream) subscriber(name, workflow string, read func(take func(history.Event))) {
-	ended := make(chan struct{})
-	var once sync.Once
-	w.mu.Lock()
-	w.left[name] = ended
-	w.mu.Unlock()
-	w.env.Record.Subscriber(name, workflow)
-	w.wg.Go(func() {
-		read(func(e history.Event) {
-			e.Subscriber, e.Workflow, e.At = name, workflow, w.env.Record.Now()
-			w.env.Record.Event(e)
-			if e.Key == streamEnd {
-				once.Do(func() { close(ended) })
-			}
+// start opens streams, one after the other, until ctx ends.
+func (w *stream) start(ctx context.Context) {
+	a := &actor{env: w.env, rng: w.env.rng("start")}
+	for i := 0; ctx.Err() == nil; i++ {
+		workflow := w.env.in(streamName(a.rng.IntN(streamWorkflows)))
+		from := w.from(a)
+		s := history.Subscriber{Workflow: workflow, From: from}
+		ended := make(chan struct{})
+		w.follow.add(fmt.Sprintf("start %d of %s", i, workflow), s, func(ctx context.Context, take func(history.Event)) {
+			defer close(ended)
+			w.read(ctx, a.node(), workflow, from, take)
 		})
-	})
+		<-ended
+		a.rest(ctx, 0, 2*startPause)
+	}
 }
 
-// follow reads a workflow's changes from the first through the Go client.
-func follow(ctx context.Context, c *wire.Client, workflow string, take func(history.Event)) {
-	sub, err := c.State().SubscribeWorkflow(ctx, workflow, client.FromRevision(0))
-	if err != nil {
-		return
+// from draws where a stream begins: anywhere, at the oldest change that nodes
+// must remember or a little before or behind it, at the newest, or in the future.
+func (w *stream) from(a *actor) uint64 {
+	newest := w.revision.Load()
+	oldest := newest - min(newest, w.env.Record.Remembered())
+	switch a.rng.IntN(6) {
+	case 0:
+		return oldest + a.rng.Uint64N(newest-oldest+1)
+	case 1:
+		return newest
+	case 2:
+		return newest + 1_000_000
 	}
-	defer sub.Close()
-	for e, err := range sub.Events() {
-		if err != nil {
-			return
+	return max(oldest+a.rng.Uint64N(2*startSpread), startSpread) - startSpread
+}
+
+func (w *stream) read(ctx context.Context, n *wire.Node, workflow string, cursor uint64, take func(history.Event)) {
+	ctx, leave := context.WithTimeout(ctx, startStay)
+	defer leave()
+	left := startEvents
+	n.Follow(ctx, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) { // it ends in an error, always
+		take(e)
+		if left--; left == 0 {
+			leave()
 		}
-		take(history.Event{Type: string(e.Type), Key: e.Key, Old: string(e.OldValue), New: string(e.NewValue), Version: e.Version, Revision: e.Revision})
-	}
-}
-
-// hop reads a workflow's changes from the first, at one node after the other. It
-// leaves each after a while or after some events, also where more have arrived.
-func (w *stream) hop(ctx context.Context, at int, a *actor, workflow string, take func(history.Event)) {
-	cursor := uint64(0)
-	for ; ctx.Err() == nil; at++ {
-		stay, leave := context.WithTimeout(ctx, time.Duration(a.rng.Int64N(int64(longestStay))))
-		left := 1 + a.rng.IntN(mostEvents)
-		w.env.Nodes[at%len(w.env.Nodes)].Follow(stay, workflow, &cursor, func(e history.Event) { // it ends in an error, always
-			take(e)
-			if left--; left == 0 {
-				leave()
-			}
-		})
-		leave()
-		a.rest(ctx, 0, 100*time.Millisecond)
-	}
+	})
 }
 
 // one changes a key, or sets several keys of a workflow at the same moment.
@@ -125,7 +110,11 @@ func (w *stream) one(ctx context.Context, a *actor) {
 	}
 	var wg sync.WaitGroup
 	for _, r := range changes {
-		wg.Go(func() { a.do(ctx, node, r) })
+		wg.Go(func() {
+			if op := a.do(ctx, node, r); op.Revision > 0 {
+				w.revision.Store(op.Revision)
+			}
+		})
 	}
 	wg.Wait()
 }
@@ -145,28 +134,8 @@ func (w *stream) change(a *actor, workflow string) wire.Request {
 	return r
 }
 
-// Finish writes the end of each workflow, when all keys with a TTL are gone, and
-// waits until all subscribers have been told of it.
+// Finish writes the end of each workflow, when all keys with a TTL are gone.
 func (w *stream) Finish(ctx context.Context) error {
-	defer w.wg.Wait()
-	defer w.cancel()
 	sleep(ctx, 5*streamTTL)
-	ctx, cancel := context.WithTimeout(ctx, catchUp)
-	defer cancel()
-	a := &actor{env: w.env, id: w.env.Record.NewClient()}
-	for i := range streamWorkflows {
-		r := wire.Request{Kind: history.Set, Workflow: streamName(i), Key: streamEnd, Value: fmt.Sprintf(`"end of %s"`, streamName(i))}
-		if op := a.do(ctx, w.env.Nodes[0], r); op.Outcome != history.OK {
-			return fmt.Errorf("the end of %s cannot be written: %s", streamName(i), op.Error)
-		}
-	}
-	var errs []error
-	for name, ended := range w.left {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			errs = append(errs, fmt.Errorf("%s has not caught up within %v", name, catchUp))
-		}
-	}
-	return errors.Join(errs...)
+	return w.follow.finish(ctx)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	ttlActors = 6
+	ttlActors = 4
 	// ttlPatience bounds how long a key is watched beyond its time.
 	ttlPatience = 15 * time.Second
 )
@@ -56,11 +56,11 @@ func (w *ttl) watch(ctx context.Context, a *actor, r wire.Request, token uint64)
 
 // Finish waits until the keys that were left are gone, which nobody hinders.
 func (w *ttl) Finish(ctx context.Context) error {
-	limit := slices.Max(ttls) + ttlPatience
+	limit := (slices.Max(ttls) + ttlPatience) * time.Duration(w.env.Slack)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		left, err := w.env.Nodes[0].List(ctx, "ttl")
+		left, err := w.env.Nodes[0].List(ctx, w.env.in("ttl"))
 		switch {
 		case err == nil && len(left) == 0:
 			return nil

@@ -28,17 +28,24 @@ type Workload interface {
 type Spec struct {
 	Name, About string
 	New         func(Env) Workload
+	Keys        bool // nodes must ask for API keys
 }
 
 // All are the workloads. Their names stand in the operations they record.
 var All = []Spec{
-	{"register", "set, versioned set, delete and linearizable get of a few keys", newRegister},
-	{"counter", "increments on condition of the version, through the Go client", newCounter},
-	{"once", "sets with an idempotency key, sent again at other nodes", newOnce},
-	{"adds", "keys that are each written once", newAdds},
-	{"session", "stale reads with the token of the last answer, from node to node", newSession},
-	{"ttl", "keys with a TTL, renewed, and watched until they end", newTTL},
-	{"stream", "subscribers that resume at other nodes", newStream},
+	{"register", "set, versioned set, delete and linearizable get of a few keys", newRegister, false},
+	{"counter", "increments on condition of the version, through the Go client", newCounter, false},
+	{"once", "sets with an idempotency key, sent again at other nodes", newOnce, false},
+	{"adds", "keys that are each written once", newAdds, false},
+	{"session", "stale reads with the token of the last answer, from node to node", newSession, false},
+	{"ttl", "keys with a TTL, renewed, and watched until they end", newTTL, false},
+	{"stream", "subscribers that resume at other nodes, and streams that begin anywhere in the history", newStream, false},
+	{"atomic", "atomic writes of several keys with conditions, lists by prefix, gets", newAtomic, false},
+	{"pages", "lists page by page while keys come and go", newPages, false},
+	{"lock", "a lock with a TTL, whose holders write with its version as a fencing token", newLock, false},
+	{"agent", "Agent State: put, get, delete, list and stream of two subjects", newAgent, false},
+	{"isolation", "API keys of two projects, of prefixes and scopes, made and revoked", newIsolation, true},
+	{"backup", "backups, restored into another cluster", newBackup, false},
 }
 
 // Env is what a workload works with.
@@ -47,14 +54,29 @@ type Env struct {
 	Nodes  []*wire.Node
 	Record *history.Recorder
 	Seed   uint64
+	Slack  int // how many times longer than is promised things may take
+	// Space is added to the name of every workflow, so that what one run of the
+	// workloads does is apart from what another on the same cluster does.
+	Space string
+	// Spare starts a cluster of one node, apart from the one that is tested, and
+	// stops it. Nil: there is none.
+	Spare func(context.Context) (node *wire.Node, stop func(), err error)
 }
+
+// in returns the name that a workflow has in the environment's space.
+func (e Env) in(workflow string) string { return workflow + e.Space }
 
 // actor is one client that does one operation at a time.
 type actor struct {
 	env Env
 	id  int
 	rng *rand.Rand
+
+	key apiKey // zero: the root token
 }
+
+// apiKey is one that an actor uses.
+type apiKey struct{ project, id, token string }
 
 // actors runs clients until ctx ends, and waits for the last operation of each.
 func (e Env) actors(ctx context.Context, n int, do func(context.Context, *actor)) {
@@ -64,7 +86,7 @@ func (e Env) actors(ctx context.Context, n int, do func(context.Context, *actor)
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				do(ctx, a)
-				a.rest(ctx, 5*time.Millisecond, 20*time.Millisecond)
+				a.rest(ctx, 10*time.Millisecond, 40*time.Millisecond)
 			}
 		})
 	}
@@ -86,7 +108,7 @@ func (e Env) clients() []*wire.Client {
 		for j := range e.Nodes {
 			urls = append(urls, e.Nodes[(i+j)%len(e.Nodes)].URL())
 		}
-		c, err := wire.NewClient(urls)
+		c, err := wire.NewClient(urls, e.Nodes[0].Token())
 		if err != nil {
 			panic(err) // the URLs are those of nodes that run
 		}
@@ -110,14 +132,23 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// do makes a request and records it. The end of ctx does not cut it short: an
-// operation that is under way comes to its own end.
+// do makes a request and records it. The workflow is one of the environment's
+// space.
 func (a *actor) do(ctx context.Context, s wire.Store, r wire.Request) history.Op {
+	r.Workflow = a.env.in(r.Workflow)
+	return a.send(ctx, s, r)
+}
+
+// send makes a request and records it. The end of ctx does not cut it short: an
+// operation that is under way comes to its own end.
+func (a *actor) send(ctx context.Context, s wire.Store, r wire.Request) history.Op {
 	op := history.Op{
 		Workload: a.env.Name, Client: a.id, Node: s.Name(), Kind: r.Kind, Workflow: r.Workflow, Key: r.Key,
+		Project: a.key.project, Token: a.key.id, Agent: r.Agent, If: r.If, Current: r.Current, Query: r.Query,
 		Value: r.Value, Expected: r.Expected, TTL: r.TTL, Idempotency: r.Idempotency, Stale: r.Stale, MinRevision: r.MinRevision,
 		Call: a.env.Record.Now(),
 	}
+	r.Token = a.key.token
 	answer := s.Do(context.WithoutCancel(ctx), r)
 	op.Return = a.env.Record.Now()
 	op.Outcome, op.Error, op.Found, op.Conflict = answer.Outcome, answer.Error, answer.Found, answer.Conflict
@@ -125,6 +156,10 @@ func (a *actor) do(ctx context.Context, s wire.Store, r wire.Request) history.Op
 	if r.Kind == history.Get {
 		op.Value = answer.Value
 	}
+	if op.Steps = answer.Steps; op.Steps == nil {
+		op.Steps = r.Steps
+	}
+	op.Failed, op.Present, op.Entries, op.Next = answer.Failed, answer.Present, answer.Entries, answer.Next
 	a.env.Record.Op(op)
 	return op
 }

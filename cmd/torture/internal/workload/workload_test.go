@@ -57,7 +57,8 @@ func TestWorkloadsRecord(t *testing.T) {
 				t.Errorf("%d operations under its name of %d", len(ops), len(record.History().Ops))
 			}
 			for _, op := range ops {
-				if op.Return <= op.Call || op.Key == "" || op.Workflow == "" || op.Outcome == "" {
+				isOfKey := op.Kind == history.Get || op.Kind.IsWrite() && op.Kind != history.Atomic
+				if op.Return <= op.Call || op.Outcome == "" || isOfKey && (op.Key == "" || op.Workflow == "") {
 					t.Errorf("%+v", op)
 				}
 			}

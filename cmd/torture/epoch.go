@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/check"
+	"github.com/stateraft/stateraft/cmd/torture/internal/faults"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/report"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
+	"github.com/stateraft/stateraft/cmd/torture/internal/workload"
+)
+
+// epoch is a part of a run: workloads, their keys and the history of them.
+type epoch struct {
+	*tester
+	number int
+	begin  time.Duration // its record's times count from there
+	record *history.Recorder
+	works  []workload.Workload
+}
+
+func (t *tester) newEpoch(number int) *epoch {
+	e := &epoch{tester: t, number: number, begin: t.now(), record: history.NewRecorder()}
+	e.record.Reach(t.reach)
+	for _, s := range t.specs {
+		e.works = append(e.works, s.New(e.env(s.Name)))
+	}
+	return e
+}
+
+// env gives the workloads of each epoch workflows of their own.
+func (e *epoch) env(name string) workload.Env {
+	env := workload.Env{Name: name, Nodes: e.nodes, Record: e.record, Seed: e.config.seed + uint64(e.number), Slack: e.config.slack, Spare: e.startSpare}
+	if e.number > 0 {
+		env.Space = fmt.Sprintf("@%d", e.number)
+	}
+	return env
+}
+
+// run works on the cluster and hurts it for a time, and then, when nobody else
+// works on it, looks at it in peace.
+func (e *epoch) run(ctx context.Context, schedule *faults.Schedule, d time.Duration, others *sync.WaitGroup) {
+	loading, stopLoad := context.WithCancel(ctx)
+	loaded := e.load(loading)
+	e.hurt(ctx, schedule, d)
+	e.mu.Lock()
+	e.epochs = append(e.epochs, report.Epoch{Begin: e.begin, End: e.now()})
+	e.mu.Unlock()
+	stopLoad()
+	loaded.Wait()
+	others.Wait()
+	e.finish()
+}
+
+// load lets the workloads and the prober work until ctx ends.
+func (e *epoch) load(ctx context.Context) *sync.WaitGroup {
+	wg := new(sync.WaitGroup)
+	for _, w := range e.works {
+		wg.Go(func() { w.Run(ctx) })
+	}
+	wg.Go(func() { workload.RunProbe(ctx, e.env(workload.Probe)) })
+	return wg
+}
+
+// finish lets the workloads look once more, waits until the nodes agree, and
+// reads every key from every node.
+func (e *epoch) finish() {
+	ctx, cancel := context.WithTimeout(context.Background(), finalLimit)
+	defer cancel()
+	errs := make([]error, len(e.works))
+	var finishing sync.WaitGroup
+	for i, w := range e.works {
+		finishing.Go(func() { errs[i] = w.Finish(ctx) })
+	}
+	finishing.Wait()
+	equal, cancel := context.WithTimeout(ctx, e.config.healLimit())
+	defer cancel()
+	unequal := e.cluster.WaitEqual(equal)
+	unread := e.readFinal(ctx)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, err := range errs {
+		if err != nil {
+			e.streams.Fail("%s: %v", e.specs[i].Name, err)
+		}
+	}
+	e.streams.Checked += len(e.works)
+	if unequal != nil {
+		e.hashes.Fail("%v after the end of all work: %v", e.config.healLimit(), unequal)
+	}
+	e.hashes.Checked += len(e.cluster.Nodes)
+	for _, err := range unread {
+		e.liveness.Fail("%v", err)
+	}
+	e.takeEnded()
+}
+
+func (e *epoch) readFinal(ctx context.Context) (errs []error) {
+	workflows := e.record.History().Workflows()
+	for _, n := range e.nodes {
+		var entries []history.Entry
+		for _, workflow := range workflows {
+			page, err := n.List(ctx, workflow)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("the keys of %s cannot be listed in the end: %w", workflow, err))
+			}
+			entries = append(entries, page...)
+		}
+		e.record.Final(n.Name(), entries)
+	}
+	return errs
+}
+
+// clearers is how many clients delete an epoch's keys.
+const clearers = 8
+
+// clear deletes the epoch's keys, so that the state of a long run has a bound.
+// What cannot be deleted while faults go on stays.
+func (e *epoch) clear(ctx context.Context) {
+	left := make(chan history.Entry)
+	var wg sync.WaitGroup
+	for i := range clearers {
+		node := e.nodes[i%len(e.nodes)]
+		wg.Go(func() {
+			for entry := range left {
+				node.Do(ctx, wire.Request{Kind: history.Delete, Workflow: entry.Workflow, Key: entry.Key})
+			}
+		})
+	}
+	for _, entry := range e.record.History().Final[e.nodes[0].Name()] {
+		left <- entry
+	}
+	close(left)
+	wg.Wait()
+}
+
+// conclude checks what an epoch has recorded, and lets go of it.
+func (t *tester) conclude(e *epoch) {
+	if e.record.Full() {
+		t.giveUp(fmt.Errorf("an epoch's history is longer than the tester records: give a shorter --epoch"))
+		return
+	}
+	h := e.record.History()
+	h.Drifts = t.driftsSince(e.begin)
+	var found []*check.Verdict
+	for _, c := range check.All {
+		for _, s := range t.specs {
+			if c.Workload == s.Name {
+				found = append(found, c.Check(h))
+			}
+		}
+		if c.Workload == "" {
+			found = append(found, c.Check(h))
+		}
+	}
+	if t.rolls != nil {
+		found = append(found, t.checkRolls(e, h))
+	}
+	t.mu.Lock()
+	t.digest.Add(h, workload.Probe, e.begin, t.epochs[e.number].End)
+	t.mu.Unlock()
+	if e.number == 0 || !allOK(found) {
+		if err := h.Save(filepath.Join(t.config.report, e.historyFile())); err != nil {
+			t.giveUp(err)
+		}
+	}
+	t.merge(e.number, found)
+}
+
+// historyFile is where an epoch's history is kept: of the first, and of those
+// that broke a promise.
+func (e *epoch) historyFile() string {
+	if e.number == 0 {
+		return "history.jsonl"
+	}
+	return fmt.Sprintf("history-%d.jsonl", e.number)
+}
+
+// giveUp makes the run one that cannot be judged.
+func (t *tester) giveUp(why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.unusable == nil {
+		t.unusable = why
+	}
+}

@@ -1,0 +1,291 @@
+package check_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/check"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+)
+
+// change is a change of a key of workflow w.
+func change(kind, key string, revision, version uint64, old, value string) history.Event {
+	return history.Event{Workflow: "w", Scope: "w", Type: kind, Key: key, Revision: revision, Version: version, Old: old, New: value}
+}
+
+// in makes an event part of an atomic write.
+func in(first, last uint64, e history.Event) history.Event {
+	e.First, e.Last = first, last
+	return e
+}
+
+// told gives events to a subscriber.
+func told(name string, events ...history.Event) []history.Event {
+	all := slices.Clone(events)
+	for i := range all {
+		all[i].Subscriber = name
+	}
+	return all
+}
+
+// named is what a stream says besides changes.
+func named(kind string, revision uint64) history.Event {
+	return history.Event{Workflow: "w", Type: kind, Revision: revision}
+}
+
+func snapshot(key string, version uint64, value string) history.Event {
+	return history.Event{Workflow: "w", Scope: "w", Type: "snapshot", Key: key, Version: version, New: value}
+}
+
+func v(version uint64) *uint64 { return &version }
+
+func atomic(revision uint64, steps ...history.Step) history.Op {
+	return history.Op{Kind: history.Atomic, Workflow: "w", Revision: revision, Steps: steps}
+}
+
+func list(revision uint64, q history.Query, next string, entries ...history.Entry) history.Op {
+	return history.Op{Kind: history.List, Workflow: "w", Revision: revision, Query: q, Next: next, Entries: entries}
+}
+
+func has(key, value string, version uint64) history.Entry {
+	return history.Entry{Workflow: "w", Key: key, Value: value, Version: version}
+}
+
+// followed makes a history of workflow w of which subscriber s was told all.
+func followed(workload string, ops []history.Op, events []history.Event, more map[string]history.Subscriber) *history.History {
+	h := &history.History{Ops: slices.Clone(ops), Events: events, Subscribers: map[string]history.Subscriber{"s": {Follows: true}}, Reach: 10}
+	for name, s := range more {
+		h.Subscribers[name] = s
+	}
+	for name, s := range h.Subscribers {
+		s.Workload, s.Workflow = workload, "w"
+		h.Subscribers[name] = s
+	}
+	for i := range h.Ops {
+		h.Ops[i].Workload = workload
+	}
+	return h
+}
+
+func judge(t *testing.T, v *check.Verdict, wrong bool) {
+	t.Helper()
+	if v.OK() == wrong {
+		t.Errorf("%d violations: %q", v.Violations, v.Told)
+	}
+	if v.Checked == 0 {
+		t.Error("nothing was looked at")
+	}
+}
+
+func TestAtomic(t *testing.T) {
+	events := told("s",
+		in(10, 11, change("set", "a", 10, 1, "null", `"1"`)), in(10, 11, change("set", "b", 11, 1, "null", `"2"`)),
+		in(15, 16, change("delete", "a", 15, 2, `"1"`, "null")), in(15, 16, change("set", "c", 16, 3, "null", `"3"`)),
+	)
+	first := at(0, 1, atomic(11, history.Step{Kind: history.Set, Key: "a", Value: `"1"`, Version: 1, Expected: v(0)}, history.Step{Kind: history.Set, Key: "b", Value: `"2"`, Version: 1}))
+	second := at(10, 11, atomic(16, history.Step{Kind: history.Delete, Key: "a", Version: 2, Found: true}, history.Step{Kind: history.Get, Key: "b", Version: 1, Expected: v(1)}, history.Step{Kind: history.Set, Key: "c", Value: `"3"`, Version: 3}))
+	both := []history.Op{first, second}
+	and := func(ops ...history.Op) []history.Op { return append(slices.Clone(both), ops...) }
+	changed := func(i int, e history.Event) []history.Event {
+		all := slices.Clone(events)
+		e.Subscriber = "s"
+		all[i] = e
+		return all
+	}
+	lost := first
+	lost.Outcome = history.Unknown
+	refusal := func(failed int, version uint64) history.Op {
+		op := at(20, 21, atomic(16, history.Step{Kind: history.Get, Key: "b", Expected: v(1)}, history.Step{Kind: history.Set, Key: "c", Value: `"9"`, Expected: v(1)}))
+		op.Conflict, op.Failed, op.Version = true, failed, version
+		return op
+	}
+	answered := func(change func(*history.Step)) history.Op {
+		op := second
+		op.Steps = slices.Clone(op.Steps)
+		for i := range op.Steps {
+			change(&op.Steps[i])
+		}
+		return op
+	}
+	for _, tt := range []struct {
+		name   string
+		ops    []history.Op
+		events []history.Event
+		wrong  bool
+	}{
+		{"whole", both, events, false},
+		{"unknown, and it happened", []history.Op{lost, second}, events, false},
+		{"unknown, and it did not", []history.Op{at(0, 1, unknown(first))}, nil, false},
+		{"half of it", both, append(slices.Clone(events[:1]), events[2:]...), true},
+		{"unknown, and half of it", []history.Op{lost, second}, append(slices.Clone(events[:1]), events[2:]...), true},
+		{"none of it", both, events[2:], true},
+		{"not told as one", both, changed(1, change("set", "b", 11, 1, "null", `"2"`)), true},
+		{"told with another begin", both, changed(1, in(11, 11, change("set", "b", 11, 1, "null", `"2"`))), true},
+		{"told with another end", both, changed(0, in(10, 12, change("set", "a", 10, 1, "null", `"1"`))), true},
+		{"another's change in between", both, append(slices.Clone(events[:1]), told("s", change("set", "x", 11, 1, "null", `"x"`), in(10, 12, change("set", "b", 12, 1, "null", `"2"`)))...), true},
+		{"a condition that did not hold", []history.Op{first, answered(func(s *history.Step) {
+			if s.Kind == history.Get {
+				s.Expected = v(7)
+			}
+		})}, events, true},
+		{"a check that found another version", []history.Op{first, answered(func(s *history.Step) {
+			if s.Kind == history.Get {
+				s.Version = 7
+			}
+		})}, events, true},
+		{"a delete that it did not answer", []history.Op{first, answered(func(s *history.Step) { s.Found = false })}, events, true},
+		{"another version than it answered", []history.Op{first, answered(func(s *history.Step) {
+			if s.Kind == history.Set {
+				s.Version = 4
+			}
+		})}, events, true},
+		{"a list", and(at(4, 5, list(12, history.Query{}, "", has("a", `"1"`, 1), has("b", `"2"`, 1)))), events, false},
+		{"a list of a prefix", and(at(4, 5, list(12, history.Query{Prefix: "b"}, "", has("b", `"2"`, 1)))), events, false},
+		{"a list of half a write", and(at(4, 5, list(12, history.Query{}, "", has("a", `"1"`, 1)))), events, true},
+		{"a list in the middle of a write", and(at(4, 5, list(15, history.Query{}, "", has("a", `"1"`, 1), has("b", `"2"`, 1)))), events, true},
+		{"a list with a key too many", and(at(12, 13, list(16, history.Query{}, "", has("a", `"1"`, 1), has("b", `"2"`, 1), has("c", `"3"`, 3)))), events, true},
+		{"a list of an old version", and(at(12, 13, list(16, history.Query{}, "", has("b", `"2"`, 1), has("c", `"3"`, 1)))), events, true},
+		{"a get", and(at(12, 13, token(0, 16, on("c", get(`"3"`, 3))))), events, false},
+		{"a get of the past", and(at(12, 13, token(0, 16, on("a", get(`"1"`, 1))))), events, true},
+		{"a refusal", and(refusal(1, 3)), events, false},
+		{"a refusal for another step", and(refusal(0, 1)), events, true},
+		{"a refusal for another version", and(refusal(1, 2)), events, true},
+		{"a refusal that happened", []history.Op{at(0, 1, no(7, first)), second}, events, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.Atomic(followed("atomic", tt.ops, tt.events, nil)), tt.wrong)
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	events := told("s",
+		change("set", "1", 10, 1, "null", `"a"`), change("set", "2", 11, 1, "null", `"b"`), change("set", "3", 12, 1, "null", `"c"`),
+		change("delete", "2", 15, 2, `"b"`, "null"), change("set", "0", 16, 3, "null", `"d"`),
+	)
+	two := history.Query{Limit: 2}
+	behind := func(key string) history.Query { return history.Query{Limit: 2, After: key} }
+	for _, tt := range []struct {
+		name  string
+		page  history.Op
+		wrong bool
+	}{
+		{"first", list(12, two, "2", has("1", `"a"`, 1), has("2", `"b"`, 1)), false},
+		{"last", list(12, behind("2"), "", has("3", `"c"`, 1)), false},
+		{"behind a key that is gone", list(16, behind("2"), "", has("3", `"c"`, 1)), false},
+		{"reverse", list(16, history.Query{Limit: 2, Reverse: true}, "1", has("3", `"c"`, 1), has("1", `"a"`, 1)), false},
+		{"reverse behind", list(16, history.Query{Limit: 2, Reverse: true, After: "1"}, "", has("0", `"d"`, 3)), false},
+		{"no more told", list(12, two, "", has("1", `"a"`, 1), has("2", `"b"`, 1)), true},
+		{"more told than there is", list(12, behind("1"), "3", has("2", `"b"`, 1), has("3", `"c"`, 1)), true},
+		{"one skipped", list(12, two, "3", has("1", `"a"`, 1), has("3", `"c"`, 1)), true},
+		{"one twice", list(12, behind("2"), "", has("2", `"b"`, 1), has("3", `"c"`, 1)), true},
+		{"a key that is gone", list(15, behind("1"), "", has("2", `"b"`, 1), has("3", `"c"`, 1)), true},
+		{"a page of two states", list(16, history.Query{}, "", has("1", `"a"`, 1), has("3", `"c"`, 1)), true},
+		{"longer than asked for", list(12, two, "3", has("1", `"a"`, 1), has("2", `"b"`, 1), has("3", `"c"`, 1)), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ops := []history.Op{
+				at(0, 1, token(0, 10, on("1", set(`"a"`, 1)))), at(2, 3, token(0, 11, on("2", set(`"b"`, 1)))), at(4, 5, token(0, 12, on("3", set(`"c"`, 1)))),
+				at(6, 7, token(0, 15, on("2", del(true)))), at(8, 9, token(0, 16, on("0", set(`"d"`, 3)))), at(10, 11, tt.page),
+			}
+			judge(t, check.Pages(followed("pages", ops, events, nil)), tt.wrong)
+		})
+	}
+}
+
+// Ensure streams that begin anywhere in the history are told what comes behind,
+// and all keys only where they must be.
+func TestStreamStarts(t *testing.T) {
+	changes := []history.Event{
+		change("set", "k", 10, 1, "null", "1"), change("set", "k", 12, 2, "1", "2"), change("delete", "k", 13, 3, "2", "null"), change("set", "k", 30, 4, "null", "3"),
+	}
+	ops := []history.Op{
+		at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 12, set("2", 2))), at(4, 5, token(0, 13, del(true))), at(6, 7, token(0, 30, set("3", 4))),
+	}
+	for _, tt := range []struct {
+		name  string
+		from  uint64
+		told  []history.Event
+		wrong bool
+	}{
+		{"in the middle", 12, changes[2:], false},
+		{"between two", 11, changes[1:3], false},
+		{"at the newest", 30, nil, false},
+		{"one skipped", 11, changes[2:], true},
+		{"a delete skipped", 12, changes[3:], true},
+		{"one that it had", 12, changes[1:], true},
+		{"too old, all keys", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[2]}, false},
+		{"too old, no key left", 1, []history.Event{named("resync", 0), named("synced", 13), changes[3]}, false},
+		{"in the future, all keys", 1000, []history.Event{named("resync", 0), snapshot("k", 4, "3"), named("synced", 30)}, false},
+		{"all keys, begun and broken off", 1, []history.Event{named("resync", 0), snapshot("k", 1, "1")}, false},
+		{"all keys, one of the past", 1, []history.Event{named("resync", 0), snapshot("k", 1, "1"), named("synced", 12)}, true},
+		{"all keys, one that is gone", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 13)}, true},
+		{"all keys, one missing", 1, []history.Event{named("resync", 0), named("synced", 12)}, true},
+		{"all keys, one twice", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), snapshot("k", 2, "2"), named("synced", 12)}, true},
+		{"all keys, not announced", 1, []history.Event{snapshot("k", 2, "2"), named("synced", 12)}, true},
+		{"all keys, and one skipped behind them", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[3]}, true},
+		{"all keys, although the history reaches", 11, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12)}, true},
+		{"of another workflow", 12, []history.Event{{Workflow: "w", Scope: "x", Type: "delete", Key: "k", Revision: 13, Version: 3, Old: "2", New: "null"}}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			events := append(told("s", changes...), told("start", tt.told...)...)
+			h := followed("stream", ops, events, map[string]history.Subscriber{"start": {From: tt.from}})
+			judge(t, check.Stream(h), tt.wrong)
+		})
+	}
+}
+
+// Ensure a time that nobody saw, because the history had moved on, is no loss,
+// and what comes behind it still is checked.
+func TestStreamHole(t *testing.T) {
+	ops := []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 25, set("2", 2))), at(4, 5, token(0, 40, set("3", 3))), at(6, 7, token(0, 50, set("4", 4)))}
+	hole := []history.Event{change("set", "k", 10, 1, "null", "1"), named("resync", 0), snapshot("k", 3, "3"), named("synced", 45)}
+	for _, tt := range []struct {
+		name  string
+		last  history.Event
+		wrong bool
+	}{
+		{"goes on", change("set", "k", 50, 4, "3", "4"), false},
+		{"goes on with another version", change("set", "k", 50, 5, "3", "4"), true},
+		{"goes on with another value before", change("set", "k", 50, 4, "2", "4"), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.Stream(followed("stream", ops, told("s", append(slices.Clone(hole), tt.last)...), nil)), tt.wrong)
+		})
+	}
+}
+
+func TestAgentLists(t *testing.T) {
+	events := told("s", change("set", "k", 10, 1, "null", "1"))
+	ops := []history.Op{at(0, 1, agent(token(0, 10, set("1", 1))))}
+	for _, tt := range []struct {
+		name  string
+		list  history.Op
+		wrong bool
+	}{
+		{"its own", list(10, history.Query{}, "", has("k", "1", 1)), false},
+		{"another subject's key", list(10, history.Query{}, "", has("k", "1", 1), has("x", "2", 1)), true},
+		{"one missing", list(10, history.Query{}, ""), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.AgentLists(followed("agent", append(slices.Clone(ops), at(2, 3, agent(tt.list))), events, nil)), tt.wrong)
+		})
+	}
+}
+
+func TestRevisions(t *testing.T) {
+	run(t, "any", check.Revisions, []scenario{
+		{"rising", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 7, get("1", 1))), at(4, 5, token(0, 9, get("1", 1)))}, nil, false},
+		{"in any order at the same time", []history.Op{at(0, 9, token(0, 7, set("1", 1))), at(1, 8, token(0, 6, get("", 0)))}, nil, false},
+		{"a stale read of the past", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, stale(token(0, 6, get("", 0))))}, nil, false},
+		{"a copy gets the old answer", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, copyOf("a", token(0, 6, set("0", 1))))}, nil, false},
+		{"a read of the past", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 6, get("", 0)))}, nil, true},
+		{"a write of the past", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 6, set("2", 1)))}, nil, true},
+		{"a read older than a stale one", []history.Op{at(0, 1, stale(token(0, 7, get("1", 1)))), at(2, 3, token(0, 6, get("", 0)))}, nil, true},
+	})
+}
+
+func stale(op history.Op) history.Op {
+	op.Stale = true
+	return op
+}

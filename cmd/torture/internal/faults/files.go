@@ -1,0 +1,186 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/node"
+)
+
+var fileFaults = []Fault{
+	{Name: "flip-log", Row: "D7", About: "a bit flipped in a page of the log of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: flipping(aPage, false)},
+	{Name: "flip-log-up", Row: "D7", About: "the same while it is up", Kind: Disk, Least: 3, Most: 3 * time.Second, begin: flipping(aPage, true)},
+	{Name: "flip-meta", Row: "D7", About: "a bit flipped in a meta page of the log of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: flipping(aMeta, false)},
+	{Name: "flip-meta-up", Row: "D7", About: "the same while it is up", Kind: Disk, Least: 3, Most: 3 * time.Second, begin: flipping(aMeta, true)},
+	{Name: "flip-snapshot", Row: "D7", About: "a bit flipped in a file of a snapshot of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: flipping(aSnapshotFile, false), needs: smallSnapshots},
+	{Name: "flip-snapshot-up", Row: "D7", About: "the same while it is up", Kind: Disk, Least: 3, Most: 3 * time.Second, begin: flipping(aSnapshotFile, true), needs: smallSnapshots},
+	{Name: "truncate", Row: "D8", About: "1 byte to 4 KiB cut off the log of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: truncating},
+	{Name: "lose-snapshots", Row: "D8", About: "the snapshots of one node deleted while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: losingSnapshots, needs: smallSnapshots},
+	{Name: "swap", Row: "D11", About: "the data directories of two nodes exchanged, and put back", Kind: Disk, Least: 3, Most: 2 * time.Second, begin: swapping},
+	{Name: "roll-back", Row: "D10", About: "one node's data directory put back to what it was 3 s before", Kind: Disk, Least: 3, Most: time.Second, begin: puttingBack, Unsupported: true},
+}
+
+// place is a byte of a file in a node's data directory.
+type place struct {
+	name   string
+	offset int64
+}
+
+// What a bolt file begins with: two meta pages, of which the first bytes say
+// something.
+const (
+	metaPages = 2
+	pageBytes = 4096
+	metaBytes = 80
+)
+
+// aPage is a byte in a page of the log that is neither a meta page nor blank.
+func aPage(s *Scene, n *node.Node) (place, error) {
+	data, err := os.ReadFile(filepath.Join(n.Data(), logFile))
+	if err != nil {
+		return place{}, err
+	}
+	var used []int64
+	for i := int64(metaPages * pageBytes); i < int64(len(data)); i++ {
+		if data[i] != 0 {
+			used = append(used, i)
+		}
+	}
+	if len(used) == 0 {
+		return place{}, fmt.Errorf("%s has nothing in its log", n.Name)
+	}
+	return place{logFile, used[s.Rand.IntN(len(used))]}, nil
+}
+
+func aMeta(s *Scene, _ *node.Node) (place, error) {
+	return place{logFile, int64(s.Rand.IntN(metaPages)*pageBytes + s.Rand.IntN(metaBytes))}, nil
+}
+
+// aSnapshotFile is a byte in a file of any snapshot. A node that has none yet
+// is hit in its log.
+func aSnapshotFile(s *Scene, n *node.Node) (place, error) {
+	files, err := filepath.Glob(filepath.Join(n.Data(), snapshots, "*"))
+	if err != nil || len(files) == 0 {
+		return aPage(s, n)
+	}
+	file := files[s.Rand.IntN(len(files))]
+	info, err := os.Stat(file)
+	if err != nil || info.Size() == 0 {
+		return aPage(s, n)
+	}
+	name, err := filepath.Rel(n.Data(), file)
+	return place{name, s.Rand.Int64N(info.Size())}, err
+}
+
+// flipping flips a bit. A node that is up may find it and end; it is restarted
+// in the end in any case, so that it is found before the next fault.
+func flipping(where func(*Scene, *node.Node) (place, error), up bool) func(context.Context, *Scene) (Hurt, error) {
+	return func(_ context.Context, s *Scene) (Hurt, error) {
+		n := s.any()
+		state := "up"
+		if !up {
+			state = "down"
+			n.Kill()
+		}
+		end := s.restart(n)
+		p, err := where(s, n)
+		if err != nil {
+			return Hurt{End: end}, err
+		}
+		err = n.Flip(p.name, p.offset, s.Rand.UintN(8))
+		if up && errors.Is(err, fs.ErrNotExist) {
+			err = nil // a snapshot that has just been removed
+		}
+		return Hurt{fmt.Sprintf("flipped a bit of byte %d of %s of %s, which was %s", p.offset, p.name, n.Name, state), end}, err
+	}
+}
+
+// restart lets a node end by itself until the function that it returns is
+// called, which starts it anew.
+func (s *Scene) restart(n *node.Node) func(context.Context) error {
+	n.Tend(true)
+	mark := n.LogMark()
+	return func(context.Context) error {
+		n.Kill()
+		n.Tend(false)
+		return errors.Join(n.Start(), unharmed(n, mark))
+	}
+}
+
+func truncating(_ context.Context, s *Scene) (Hurt, error) {
+	n := s.any()
+	n.Kill()
+	end := s.restart(n)
+	path := filepath.Join(n.Data(), logFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return Hurt{End: end}, err
+	}
+	cut := 1 + s.Rand.Int64N(pageBytes)
+	return Hurt{fmt.Sprintf("cut %d bytes off %s of %s", cut, logFile, n.Name), end}, os.Truncate(path, info.Size()-cut)
+}
+
+func losingSnapshots(_ context.Context, s *Scene) (Hurt, error) {
+	n := s.any()
+	n.Kill()
+	dir := filepath.Join(n.Data(), "snapshots")
+	entries, err := os.ReadDir(dir)
+	return Hurt{fmt.Sprintf("deleted the %d snapshots of %s", len(entries), n.Name), s.restart(n)}, errors.Join(err, os.RemoveAll(dir))
+}
+
+// swapping exchanges two nodes' data. Each must refuse to start: what its disk
+// says it is others know at another place.
+func swapping(_ context.Context, s *Scene) (Hurt, error) {
+	nodes := s.some(2)
+	node.KillAll(nodes)
+	end := func(context.Context) error {
+		node.KillAll(nodes)
+		return errors.Join(node.SwapData(nodes[0], nodes[1]), starting(nodes)(nil))
+	}
+	if err := node.SwapData(nodes[0], nodes[1]); err != nil {
+		return Hurt{End: starting(nodes)}, err
+	}
+	what := fmt.Sprintf("exchanged the data of %s", names(nodes))
+	for _, n := range nodes {
+		if err := refuses(n); err != nil {
+			return Hurt{what, end}, err
+		}
+	}
+	return Hurt{what, end}, nil
+}
+
+// refuses starts a node that must not start with what it has.
+func refuses(n *node.Node) error {
+	mark := n.LogMark()
+	code, err := n.StartToEnd()
+	if err != nil || code != 1 {
+		return errors.Join(fmt.Errorf("%w: %s, with another's data, ended with code %d, want 1", ErrBroken, n.Name, code), err)
+	}
+	return unharmed(n, mark)
+}
+
+// rollBack is how far a directory is rolled back.
+const rollBack = 3 * time.Second
+
+// puttingBack is not survived: nothing on the disk says that there was more,
+// and the others count on what it had acknowledged.
+func puttingBack(ctx context.Context, s *Scene) (Hurt, error) {
+	n := s.any()
+	end := starting([]*node.Node{n})
+	n.Kill()
+	old := n.Data() + ".old"
+	if err := errors.Join(n.CopyData(old), n.Start()); err != nil {
+		return Hurt{End: end}, err
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(rollBack):
+	}
+	n.Kill()
+	return Hurt{fmt.Sprintf("rolled the disk of %s back by %v", n.Name, rollBack), end}, n.PutBack(old)
+}

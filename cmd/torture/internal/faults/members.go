@@ -1,0 +1,101 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/node"
+)
+
+var memberFaults = []Fault{
+	{Name: "add-voter", Row: "M1", About: "a node added, which becomes a voter, and removed again", Kind: Process, Least: 3, Most: 2 * time.Second, begin: adding(0, "voter"), needs: spares},
+	{Name: "add-replica", Row: "M1", About: "a replica added, and removed again", Kind: Process, Least: 3, Most: 2 * time.Second, begin: adding(1, "replica"), needs: spares},
+	{Name: "remove-leader", Row: "M1", About: "the leader removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, begin: removing(theLeader)},
+	{Name: "remove-follower", Row: "M1", About: "a follower removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, begin: removing(aFollower)},
+}
+
+func spares(c *node.Config) { c.Spares = []string{"voter", "replica"} }
+
+// addTimeout is how long a node may take to become a member of its role.
+const addTimeout = 15 * time.Second
+
+// adding starts a spare node, and waits until all count it in its role.
+func adding(spare int, role string) func(context.Context, *Scene) (Hurt, error) {
+	return func(ctx context.Context, s *Scene) (Hurt, error) {
+		n, other := s.Cluster.Spares[spare], s.any()
+		h := Hurt{"added " + n.Name + " as a " + role, func(ctx context.Context) error {
+			err := s.remove(ctx, other, n)
+			n.Kill()
+			return errors.Join(err, n.Wipe())
+		}}
+		if err := n.Start(); err != nil {
+			return h, err
+		}
+		return h, s.waitFor(ctx, addTimeout, func(ctx context.Context) error {
+			st, err := other.Status(ctx)
+			if err != nil {
+				return err
+			}
+			for _, m := range st.Nodes {
+				if m.Name == n.Name && m.Role == role && m.Healthy {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s has not become a %s", n.Name, role)
+		})
+	}
+}
+
+// mostTerms is how many elections a cluster may have while a removed node
+// runs: one that disturbs causes an election for every one of its timeouts.
+const mostTerms = 4
+
+// removing takes a node out while it is well, and lets it run: it must not
+// disturb the others, whose term stays what it is. Then it is taken in again, with
+// an empty disk.
+func removing(pick pick) func(context.Context, *Scene) (Hurt, error) {
+	return func(ctx context.Context, s *Scene) (Hurt, error) {
+		n := pick(ctx, s)[0]
+		other := s.any()
+		for other == n {
+			other = s.any()
+		}
+		if err := s.remove(ctx, other, n); err != nil {
+			return Hurt{End: func(context.Context) error { return nil }}, err
+		}
+		before, err := other.Status(ctx)
+		return Hurt{fmt.Sprintf("removed %s at %s, and let it run", n.Name, other.Name), func(ctx context.Context) error {
+			after, err := other.Status(ctx)
+			if err == nil && after.Term > before.Term+mostTerms*uint64(s.Slack) {
+				err = fmt.Errorf("%w: %d elections while %s ran, which was removed", ErrBroken, after.Term-before.Term, n.Name)
+			}
+			n.Kill()
+			return errors.Join(err, n.Wipe(), n.Start())
+		}}, err
+	}
+}
+
+// within bounds what is promised to take no longer than the limit.
+func (s *Scene) within(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, limit*time.Duration(s.Slack))
+}
+
+// waitFor repeats a look until it finds nothing wrong, or the time is over.
+func (s *Scene) waitFor(ctx context.Context, limit time.Duration, look func(context.Context) error) error {
+	begin := time.Now()
+	ctx, cancel := s.within(ctx, limit)
+	defer cancel()
+	for {
+		err := look(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Millisecond), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

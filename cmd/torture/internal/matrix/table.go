@@ -1,0 +1,142 @@
+package matrix
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The table stands between these lines of a document.
+const (
+	tableBegin = "<!-- matrix: begin -->"
+	tableEnd   = "<!-- matrix: end -->"
+)
+
+// Table returns what is known of the rows, in Markdown, one line each.
+func (p *Pass) Table() (string, error) {
+	all, err := p.Records()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	b.WriteString(p.caption(all))
+	b.WriteString("\n| row | fault | nodes | runs | faults | operations | unknown | writes: gaps, p50 / p95 / longest | reads: longest | promises |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
+	for _, row := range p.Rows {
+		b.WriteString(p.line(row, all[row.ID]))
+	}
+	return b.String(), nil
+}
+
+// caption says on what the figures rest.
+func (p *Pass) caption(all map[string][]Record) string {
+	builds, last := map[string]bool{}, time.Time{}
+	for _, of := range all {
+		for _, r := range of {
+			if r.Result != nil {
+				builds[r.Result.Build] = true
+				if r.Result.Started.After(last) {
+					last = r.Result.Started
+				}
+			}
+		}
+	}
+	text := fmt.Sprintf("Runs of %v under all workloads, seeds %s, on %d cores of %s/%s", p.Duration, join(p.Seeds), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	if !last.IsZero() {
+		text += ", the last on " + last.Format(time.DateOnly)
+	}
+	if len(builds) > 1 {
+		text += fmt.Sprintf(", of %d builds of the server", len(builds))
+	}
+	return text + ". A gap is 200 ms or more without an answer to the prober.\n"
+}
+
+func (p *Pass) line(row Row, of []Record) string {
+	if len(of) == 0 {
+		why := row.uncovered(p.Isolated)
+		if why == "" {
+			return fmt.Sprintf("| %s | %s | | 0 | | | | | | not run |\n", row.ID, row.What)
+		}
+		return fmt.Sprintf("| %s | %s | | 0 | | | | | | not covered: %s |\n", row.ID, row.What, why)
+	}
+	s := sum(of)
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d, %s / %s / %s | %s | %s |\n",
+		row.ID, row.What, row.Nodes, len(of), s.faults, s.operations, s.unknown,
+		len(s.gaps), ms(s.quantile(0.5)), ms(s.quantile(0.95)), ms(s.write), ms(s.read), strings.Join(s.verdicts, "; "))
+}
+
+// sums are the figures of a row's runs.
+type sums struct {
+	faults, failed, operations, unknown int
+	gaps                                []int64 // of writes, in ms, the shortest first
+	write, read                         int64   // longest gap, in ms
+	verdicts                            []string
+}
+
+func sum(of []Record) *sums {
+	s := &sums{}
+	for _, r := range of {
+		if v := r.verdict(); v != "kept" {
+			s.verdicts = append(s.verdicts, fmt.Sprintf("%s (seed %d)", v, r.Seed))
+		}
+		if r.Result == nil {
+			continue
+		}
+		s.faults += r.Result.Faults - r.Result.Failed
+		s.failed += r.Result.Failed
+		s.operations += r.Result.Operations
+		s.unknown += r.Result.Unknown
+		s.gaps = append(s.gaps, r.Result.Writes.Lengths...)
+		s.write, s.read = max(s.write, r.Result.Writes.Most), max(s.read, r.Result.Reads.Most)
+	}
+	slices.Sort(s.gaps)
+	if len(s.verdicts) == 0 {
+		s.verdicts = []string{"kept"}
+	}
+	if s.failed > 0 {
+		s.verdicts = append(s.verdicts, fmt.Sprintf("%d faults could not be carried out", s.failed))
+	}
+	return s
+}
+
+func (s *sums) quantile(q float64) int64 {
+	if len(s.gaps) == 0 {
+		return 0
+	}
+	return s.gaps[int(q*float64(len(s.gaps)-1))]
+}
+
+// ms writes milliseconds for people.
+func ms(n int64) string {
+	if n < 1000 {
+		return fmt.Sprint(n, " ms")
+	}
+	return fmt.Sprintf("%.1f s", float64(n)/1000)
+}
+
+func join(seeds []uint64) string {
+	var texts []string
+	for _, s := range seeds {
+		texts = append(texts, fmt.Sprint(s))
+	}
+	return strings.Join(texts, ", ")
+}
+
+// Write puts the table into a document, between the two lines that mark its
+// place there.
+func Write(path, table string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begun := bytes.Cut(text, []byte(tableBegin))
+	_, after, ended := bytes.Cut(rest, []byte(tableEnd))
+	if !begun || !ended {
+		return fmt.Errorf("%s lacks the lines %s and %s", path, tableBegin, tableEnd)
+	}
+	return os.WriteFile(path, fmt.Appendf(nil, "%s%s\n%s%s%s", before, tableBegin, table, tableEnd, after), 0o644)
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+)
+
+const (
+	orderPause = 150 * time.Millisecond
+	orderLimit = 10 // violations told
+)
+
+// WatchOrder looks at the nodes until ctx ends and returns how often, and what
+// it saw that must not be: two leaders of one term; a term, a commit index or
+// an applied index that goes back in the life of a process.
+func (c *Cluster) WatchOrder(ctx context.Context) (looked int, broken []string) {
+	o := order{leaders: map[uint64]string{}, last: map[string]look{}}
+	for {
+		for _, n := range c.Nodes {
+			before, _ := n.pid()
+			st, err := n.Status(ctx)
+			if after, gone := n.pid(); err == nil && gone == nil && before == after {
+				o.take(n.Name, after, st)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return o.looked, o.broken
+		case <-time.After(orderPause):
+		}
+	}
+}
+
+// look is what one node said of itself.
+type look struct {
+	process         int
+	term            uint64
+	leader          string
+	commit, applied uint64
+}
+
+type order struct {
+	leaders map[uint64]string // by term
+	last    map[string]look   // by node
+	looked  int
+	broken  []string
+}
+
+// take compares what a node says with what it and others said before.
+func (o *order) take(name string, process int, st client.ClusterStatus) {
+	now := look{process: process, term: st.Term, leader: st.Leader}
+	for _, m := range st.Nodes {
+		if m.Name == name {
+			now.commit, now.applied = m.CommitIndex, m.AppliedIndex
+		}
+	}
+	o.looked++
+	before, known := o.last[name]
+	o.last[name] = now
+	if !known || before.process != now.process {
+		return
+	}
+	for _, of := range []struct {
+		what        string
+		before, now uint64
+	}{{"term", before.term, now.term}, {"commit index", before.commit, now.commit}, {"applied index", before.applied, now.applied}} {
+		if of.now < of.before && of.now > 0 { // 0: it did not say
+			o.fail("the %s of %s went back from %d to %d", of.what, name, of.before, of.now)
+		}
+	}
+	// A node looks at the leader and at its term one after the other. Between two
+	// looks at one term the leader was that of the term.
+	if before.term != now.term || before.leader != now.leader || now.leader == "" {
+		return
+	}
+	if other, led := o.leaders[now.term]; led && other != now.leader {
+		o.fail("term %d has two leaders, %s and %s", now.term, other, now.leader)
+	}
+	o.leaders[now.term] = now.leader
+}
+
+func (o *order) fail(format string, args ...any) {
+	if len(o.broken) < orderLimit {
+		o.broken = append(o.broken, fmt.Sprintf(format, args...))
+	}
+}

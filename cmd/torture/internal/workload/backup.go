@@ -1,0 +1,170 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
+)
+
+const (
+	backupPause = 4 * time.Second
+	backupKeys  = 5
+	// backupTTL is longer than any run, so that the ends of keys can be compared.
+	backupTTL = 48 * time.Hour
+	// resumeLimit bounds how long a stream may take to tell all keys.
+	resumeLimit = 5 * time.Second
+)
+
+// backup takes backups from any node while everybody works, restores each into
+// another cluster, also damaged, and records what that cluster shows.
+type backup struct {
+	env    Env
+	follow *followers
+	spare  *wire.Node // nil: there is none
+	stop   func()
+	failed error // why there is none
+}
+
+func newBackup(e Env) Workload { return &backup{env: e, follow: newFollowers(e), stop: func() {}} }
+
+func (w *backup) Run(ctx context.Context) {
+	w.follow.readers(1, wire.Feed{Workflow: "backup"})
+	if w.env.Spare != nil {
+		spare, stop, err := w.env.Spare(ctx)
+		if w.failed = err; err == nil {
+			w.spare, w.stop = spare, stop
+		}
+	}
+	a := &actor{env: w.env, id: w.env.Record.NewClient(), rng: w.env.rng("backup")}
+	for ctx.Err() == nil {
+		w.change(ctx, a)
+		w.one(ctx, a)
+		a.rest(ctx, backupPause/2, backupPause)
+	}
+}
+
+// change writes keys, some of which end, and deletes one.
+func (w *backup) change(ctx context.Context, a *actor) {
+	for i := range backupKeys {
+		r := wire.Request{Kind: history.Set, Workflow: "backup", Key: fmt.Sprint("k", i), Value: fmt.Sprintf(`"%x"`, a.rng.Uint64())}
+		if i%2 == 0 {
+			r.TTL = backupTTL
+		}
+		a.do(ctx, a.node(), r)
+	}
+	a.do(ctx, a.node(), wire.Request{Kind: history.Delete, Workflow: "backup", Key: fmt.Sprint("k", a.rng.IntN(backupKeys))})
+}
+
+// one takes a backup, and between two lists of keys that end, so that their
+// instants are known.
+func (w *backup) one(ctx context.Context, a *actor) {
+	n := a.node()
+	list := wire.Request{Kind: history.List, Workflow: "backup"}
+	a.do(ctx, n, list)
+	op := history.Op{Workload: w.env.Name, Client: a.id, Node: n.Name(), Kind: history.Backup, Call: w.env.Record.Now()}
+	file, answer := n.Backup(ctx)
+	w.record(op, answer)
+	a.do(ctx, n, list)
+	if answer.Outcome == history.OK && w.spare != nil {
+		w.restore(ctx, a, file, answer.Revision)
+	}
+}
+
+func (w *backup) record(op history.Op, a wire.Answer) {
+	op.Return, op.Outcome, op.Error = w.env.Record.Now(), a.Outcome, a.Error
+	op.Revision, op.Value, op.Found, op.Entries, op.Version = a.Revision, a.Value, a.Found, a.Entries, a.Version
+	w.env.Record.Op(op)
+}
+
+// restore restores a backup of the revision, and then damaged copies of it.
+func (w *backup) restore(ctx context.Context, a *actor, file []byte, revision uint64) {
+	w.send(ctx, "whole", file, revision, true)
+	w.compare(ctx, a, revision)
+	w.send(ctx, "unasked", file, revision, false)
+	w.send(ctx, "flipped", flipped(file, a.rng), revision, true)
+	w.send(ctx, "cut", file[:a.rng.IntN(len(file))], revision, true)
+}
+
+func flipped(file []byte, rng *rand.Rand) []byte {
+	file = slices.Clone(file)
+	file[rng.IntN(len(file))] ^= 1 << rng.IntN(8)
+	return file
+}
+
+func (w *backup) send(ctx context.Context, what string, file []byte, revision uint64, force bool) {
+	before := w.contents(ctx)
+	op := w.op(history.Restore, what)
+	op.Present = before
+	answer := w.spare.Restore(context.WithoutCancel(ctx), file, force)
+	answer.Revision, answer.Value = revision, w.contents(ctx)
+	w.record(op, answer)
+}
+
+func (w *backup) op(kind history.Kind, key string) history.Op {
+	return history.Op{Workload: w.env.Name, Node: w.spare.Name(), Kind: kind, Key: key, Call: w.env.Record.Now()}
+}
+
+// contents is what the other cluster shows of a workflow in which no key ends
+// soon, as text; empty: it does not answer.
+func (w *backup) contents(ctx context.Context) string {
+	a := w.spare.Do(context.WithoutCancel(ctx), wire.Request{Kind: history.List, Workflow: w.env.in("backup")})
+	if a.Outcome != history.OK {
+		return ""
+	}
+	return fmt.Sprint("keys: ", a.Entries)
+}
+
+// compare records the other cluster's keys of each workflow that somebody
+// follows here, the version that a new key gets there, and what becomes of a
+// token and of a stream's id from before.
+func (w *backup) compare(ctx context.Context, a *actor, revision uint64) {
+	ctx = context.WithoutCancel(ctx)
+	for _, s := range w.env.Record.Followed() {
+		op := w.op(history.Restore, "keys")
+		op.Workflow, op.Agent = s.Workflow, s.Agent
+		list := w.spare.Do(ctx, wire.Request{Kind: history.List, Agent: s.Agent, Workflow: s.Workflow})
+		made := w.spare.Do(ctx, wire.Request{Kind: history.Set, Agent: s.Agent, Workflow: s.Workflow, Key: "made anew", Value: "1"})
+		list.Version, list.Revision = made.Version, revision
+		w.record(op, list)
+	}
+	op := w.op(history.Restore, "token")
+	answer := w.spare.Do(ctx, wire.Request{Kind: history.Get, Workflow: "backup", Key: "k0", MinRevision: revision})
+	answer.Revision = revision
+	w.record(op, answer)
+	w.resume(ctx, revision)
+}
+
+// resume opens a stream with an id from before, until it has told all keys.
+func (w *backup) resume(ctx context.Context, revision uint64) {
+	op := w.op(history.Resume, "")
+	ctx, leave := context.WithTimeout(ctx, resumeLimit)
+	defer leave()
+	answer, cursor := wire.Answer{Outcome: history.Refused, Revision: revision}, revision
+	workflow := w.env.in("backup")
+	w.spare.Follow(ctx, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) { // it ends in an error, always
+		switch e.Type {
+		case "resync":
+			answer.Found = true
+		case "snapshot":
+			answer.Entries = append(answer.Entries, history.Entry{Workflow: workflow, Key: e.Key, Value: e.New, Version: e.Version})
+		default:
+			answer.Error = e.Type
+			if e.Type == "synced" {
+				answer.Outcome, answer.Error = history.OK, ""
+			}
+			leave()
+		}
+	})
+	w.record(op, answer)
+}
+
+func (w *backup) Finish(ctx context.Context) error {
+	defer w.stop()
+	return errors.Join(w.failed, w.follow.finish(ctx))
+}

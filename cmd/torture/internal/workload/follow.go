@@ -1,0 +1,150 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stateraft/stateraft/client"
+	"github.com/stateraft/stateraft/cmd/torture/internal/history"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
+)
+
+const (
+	// Bounds of a reader's stay at one node.
+	longestStay = 3 * time.Second
+	mostEvents  = 20
+	// theEnd is the key that is written last in each workflow that is followed.
+	theEnd = "end"
+	// catchUp is how long after the faults a subscriber may take to the end.
+	catchUp = 10 * time.Second
+)
+
+// followers are subscribers that go on beside a workload until it has finished.
+type followers struct {
+	env  Env
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex // guards the fields below
+	left  map[string]chan struct{}
+	feeds []wire.Feed // those that have an end
+}
+
+func newFollowers(env Env) *followers {
+	ctx, stop := context.WithCancel(context.Background())
+	return &followers{env: env, ctx: ctx, stop: stop, left: map[string]chan struct{}{}}
+}
+
+// add records what one subscriber is told.
+func (f *followers) add(name string, s history.Subscriber, read func(ctx context.Context, take func(history.Event))) {
+	s.Workload = f.env.Name
+	name = f.env.in(name)
+	f.env.Record.Subscriber(name, s)
+	ended := make(chan struct{})
+	if s.Follows {
+		f.mu.Lock()
+		f.left[name] = ended
+		if feed := feedOf(s); !slices.ContainsFunc(f.feeds, func(o wire.Feed) bool { return o.Workflow == feed.Workflow }) {
+			f.feeds = append(f.feeds, feed)
+		}
+		f.mu.Unlock()
+	}
+	var once sync.Once
+	f.wg.Go(func() {
+		read(f.ctx, func(e history.Event) {
+			e.Subscriber, e.Workflow, e.At = name, s.Workflow, f.env.Record.Now()
+			f.env.Record.Event(e)
+			if e.Key == theEnd {
+				once.Do(func() { close(ended) })
+			}
+		})
+	})
+}
+
+func feedOf(s history.Subscriber) wire.Feed { return wire.Feed{Workflow: s.Workflow, Agent: s.Agent} }
+
+// client follows a workflow through the Go client.
+func (f *followers) client(c *wire.Client, workflow string) {
+	workflow = f.env.in(workflow)
+	f.add("client of "+workflow, history.Subscriber{Workflow: workflow, Follows: true}, func(ctx context.Context, take func(history.Event)) {
+		follow(ctx, c, workflow, take)
+	})
+}
+
+// readers follow a workflow or a subject raw, each beginning at another node.
+func (f *followers) readers(n int, feed wire.Feed) {
+	feed.Workflow = f.env.in(feed.Workflow)
+	for i := range n {
+		name := fmt.Sprintf("reader %d of %s", i+1, feed.Workflow)
+		f.add(name, history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, Follows: true}, func(ctx context.Context, take func(history.Event)) {
+			hop(ctx, i, &actor{env: f.env, rng: f.env.rng(name)}, feed, take)
+		})
+	}
+}
+
+// finish writes the end of each workflow, waits until all who follow one have
+// been told of it, and stops them.
+func (f *followers) finish(ctx context.Context) error {
+	defer f.wg.Wait()
+	defer f.stop()
+	limit := catchUp * time.Duration(f.env.Slack)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	a := &actor{env: f.env, id: f.env.Record.NewClient()}
+	for _, feed := range f.feeds {
+		value := fmt.Sprintf(`"end of %s"`, feed.Workflow)
+		if op := a.send(ctx, f.env.Nodes[0], wire.Request{Kind: history.Set, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd, Value: value}); op.Outcome != history.OK {
+			return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
+		}
+	}
+	var errs []error
+	for name, ended := range f.left {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("%s has not caught up within %v", name, limit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// follow reads a workflow's changes from the first through the Go client.
+func follow(ctx context.Context, c *wire.Client, workflow string, take func(history.Event)) {
+	sub, err := c.State().SubscribeWorkflow(ctx, workflow, client.FromRevision(0))
+	if err != nil {
+		return
+	}
+	defer sub.Close()
+	for e, err := range sub.Events() {
+		if err != nil {
+			return
+		}
+		take(history.Event{
+			Type: string(e.Type), Key: e.Key, Old: string(e.OldValue), New: string(e.NewValue), Version: e.Version, Revision: e.Revision,
+			First: e.Tx.First, Last: e.Tx.Last, Scope: e.Workflow,
+		})
+	}
+}
+
+// hop reads changes from the first, at one node after the other. It leaves each
+// after a while or after some events, also where more have arrived.
+func hop(ctx context.Context, at int, a *actor, feed wire.Feed, take func(history.Event)) {
+	cursor := uint64(0)
+	for ; ctx.Err() == nil; at++ {
+		stay, leave := context.WithTimeout(ctx, time.Duration(a.rng.Int64N(int64(longestStay))))
+		left := 1 + a.rng.IntN(mostEvents)
+		a.env.Nodes[at%len(a.env.Nodes)].Follow(stay, feed, &cursor, func(e history.Event) { // it ends in an error, always
+			take(e)
+			if left--; left == 0 {
+				leave()
+			}
+		})
+		leave()
+		a.rest(ctx, 0, 100*time.Millisecond)
+	}
+}

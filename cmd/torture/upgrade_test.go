@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// oldest is the oldest commit whose data directories this build reads, and
+// whose protocol it speaks.
+const oldest = "e3f4303"
+
+// Ensure a cluster of the oldest build can be upgraded node by node, back again
+// before its version has risen, and not afterwards, while all promises are kept.
+func TestRollingUpgrade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 30 s")
+	}
+	if out, err := exec.Command("git", "cat-file", "-e", oldest+"^{commit}").CombinedOutput(); err != nil {
+		t.Skipf("the history of the repository is not here, so there is no commit %s to upgrade from: %s", oldest, out)
+	}
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), []string{
+		"--loopback", "--duration", "10s", "--hold", "1s", "--seed", "2", "--slack", slack, "--report", t.TempDir(),
+		"--old", oldest, "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,adds,session",
+	}, &stdout, &stderr)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
+	}
+	for _, want := range []string{
+		"upgrade-all", oldest + " ended on", "with code 1: stateraft: the cluster needs protocol version 2 and this build speaks 1 to 1",
+		"the leader, " + oldest,
+	} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the run does not tell of %q:\n%s", want, &stdout)
+		}
+	}
+}
+
+// Ensure a commit that is none is told.
+func TestOldRefused(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run(context.Background(), []string{"--loopback", "--old", "never", "--report", t.TempDir()}, &stdout, &stderr)
+	if code != exitNoTest || !strings.Contains(stderr.String(), `"never" is neither a file nor a commit`) {
+		t.Errorf("exit code %d, %q", code, &stderr)
+	}
+}
