@@ -48,3 +48,4 @@ scripts/lint.sh
 # One package after the other: many tests measure time.
 go test -race -p 1 "$@" ./...
 scripts/fuzz.sh 10000
+sdk/python/test.sh

@@ -1,0 +1,440 @@
+"""What the savers do, without input and output.
+
+A plan yields batches of calls that do not depend on each other, and is sent
+their results: None for a key that is not there.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+from urllib.parse import unquote
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    PendingWrite,
+    get_checkpoint_id,
+    get_serializable_checkpoint_metadata,
+    writes_sort_key,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import TASKS
+
+from .._documents import (
+    MOST_CHARS,
+    MOST_OPS,
+    Document,
+    batches,
+    deletes,
+    join_pieces,
+    op_chars,
+    piece_keys,
+    put_document,
+)
+from .._model import Entry, Op, Page, SetOp
+from .._state import StateCalls
+from .._steps import Steps
+from ..errors import VersionConflictError, error
+from ._layout import blob_key, checkpoint_key, from_json, head_key, to_json, writes_prefix
+
+T = TypeVar("T")
+Plan = Generator[list[Steps[Any]], list[Any], T]
+Config = RunnableConfig | dict[str, Any]
+
+MOST_REMEMBERED = 10_000
+_COPIED = ("h/", "c/", "w/", "b/", "x/")  # what refers to something, before what it refers to
+
+
+class _Heads:
+    """The versions of heads as writers have seen them.
+
+    A writer goes on from a checkpoint that it has read or put, and has seen the
+    version of the head with it. Its next checkpoint is for that version: if
+    another writer has put one meanwhile, it is refused.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str, str | None], int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, thread: str, ns: str, checkpoint_id: str | None, version: int) -> None:
+        with self._lock:
+            self._seen[thread, ns, checkpoint_id] = version
+            if len(self._seen) > MOST_REMEMBERED:
+                self._seen.popitem(last=False)
+
+    def forget(self, thread: str, ns: str, checkpoint_id: str | None) -> None:
+        with self._lock:
+            self._seen.pop((thread, ns, checkpoint_id), None)
+
+    def seen(self, thread: str, ns: str, *checkpoint_ids: str | None) -> int | None:
+        """Return the version seen with the first of the checkpoints that one was seen with."""
+        with self._lock:
+            versions = (self._seen.get((thread, ns, checkpoint_id)) for checkpoint_id in checkpoint_ids)
+            return next((version for version in versions if version is not None), None)
+
+
+class Core(BaseCheckpointSaver[str]):
+    """The plans of a saver."""
+
+    def __init__(self, calls: StateCalls, prefix: str, serde: SerializerProtocol | None) -> None:
+        super().__init__(serde=serde)
+        self._calls = calls
+        self._prefix = prefix
+        self._heads = _Heads()
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002
+        """Return a version that another writer does not give to another value."""
+        number = current if isinstance(current, int) else int(current.partition(".")[0]) if current else 0
+        return f"{number + 1:032}.{random.random():016}"
+
+    # Reading
+
+    def _plan_get(self, config: Config) -> Plan[CheckpointTuple | None]:
+        if not (config.get("configurable") or {}).get("thread_id"):
+            return None
+        thread, ns = _place(config)
+        wanted = get_checkpoint_id(cast(RunnableConfig, config))
+        head = (yield [self._get(thread, head_key(ns))])[0]
+        version = head.version if head else 0
+        checkpoint_id = wanted or (head.value["id"] if head else None)
+        self._heads.remember(thread, ns, checkpoint_id, version)
+        if checkpoint_id is None:
+            return None
+        self._heads.forget(thread, ns, None)  # the thread is not empty any more
+        record = (yield from self._documents(thread, [checkpoint_key(ns, checkpoint_id)]))[0]
+        return (yield from self._tuple(thread, checkpoint_id, record)) if record else None
+
+    def _tuple(self, thread: str, checkpoint_id: str, record: Document) -> Plan[CheckpointTuple]:
+        ns, parent = record["ns"], record["parent"]
+        checkpoint: Checkpoint = self._load(record["checkpoint"])
+        pending = yield from self._writes(thread, ns, checkpoint_id)
+        channels = list(checkpoint["channel_versions"].items())
+        blobs = yield from self._documents(thread, [blob_key(ns, *channel) for channel in channels])
+        values = {
+            channel: self._load(blob) for (channel, _), blob in zip(channels, blobs, strict=True) if blob is not None
+        }
+        if checkpoint["v"] < 4 and parent:
+            yield from self._take_sends(thread, ns, parent, checkpoint, values)
+        return CheckpointTuple(
+            config=_config(thread, ns, checkpoint_id),
+            checkpoint=cast(Checkpoint, {**checkpoint, "channel_values": values}),
+            metadata=self._load(record["metadata"]),
+            parent_config=_config(thread, ns, parent) if parent else None,
+            pending_writes=pending,
+        )
+
+    def _take_sends(
+        self, thread: str, ns: str, parent: str, checkpoint: Checkpoint, values: dict[str, Any]
+    ) -> Plan[None]:
+        """Take what the parent has sent into the values: checkpoints before format 4 left it there."""
+        sends = [value for _, channel, value in (yield from self._writes(thread, ns, parent)) if channel == TASKS]
+        if sends:
+            versions = checkpoint["channel_versions"]
+            values[TASKS] = sends
+            versions[TASKS] = max(versions.values(), key=str) if versions else self.get_next_version(None, None)
+
+    def _writes(self, thread: str, ns: str, checkpoint_id: str) -> Plan[list[PendingWrite]]:
+        entries = yield from self._entries(thread, writes_prefix(ns, checkpoint_id))
+        stored = yield from self._whole(thread, [entry.value for entry in entries])
+        stored.sort(key=lambda w: writes_sort_key(w["path"], w["task"], w["index"]))
+        return [(w["task"], w["channel"], self._load(w["value"])) for w in stored]
+
+    def _plan_found(self, config: Config | None, before: Config | None) -> Plan[list[tuple[str, str]]]:
+        """Return thread and key of the checkpoints in question, the newest first."""
+        configurable = config["configurable"] if config else {}
+        threads = [configurable["thread_id"]] if config else (yield from self._threads())
+        ns, wanted = configurable.get("checkpoint_ns"), configurable.get("checkpoint_id")
+        end = get_checkpoint_id(cast(RunnableConfig, before)) if before else None
+        found: list[tuple[str, str, str]] = []
+        for thread in threads:
+            prefix = "c/" if ns is None else checkpoint_key(ns, "")
+            for key in (yield from self._keys(thread, prefix)):
+                checkpoint_id = unquote(key.rpartition("/")[2])
+                if (not wanted or checkpoint_id == wanted) and (not end or checkpoint_id < end):
+                    found.append((checkpoint_id, thread, key))
+        return [(thread, key) for _, thread, key in sorted(found, key=lambda f: f[0], reverse=True)]
+
+    def _plan_match(self, thread: str, key: str, matching: Mapping[str, Any] | None) -> Plan[CheckpointTuple | None]:
+        """Read a checkpoint, if its metadata has all members of ``matching``."""
+        record = (yield from self._documents(thread, [key]))[0]
+        if not record:
+            return None
+        metadata = self._load(record["metadata"]) if matching else {}
+        if any(metadata.get(name) != value for name, value in (matching or {}).items()):
+            return None
+        return (yield from self._tuple(thread, record["id"], record))
+
+    # Writing
+
+    def _plan_put(
+        self, config: Config, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> Plan[RunnableConfig]:
+        """Put a checkpoint: long values first, the head and the checkpoint last, and together."""
+        thread, ns = _place(config)
+        parent, checkpoint_id = get_checkpoint_id(cast(RunnableConfig, config)), checkpoint["id"]
+        bare = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        record = {
+            "id": checkpoint_id,
+            "ns": ns,
+            "parent": parent,
+            "checkpoint": self._dump(bare),
+            "metadata": self._dump(get_serializable_checkpoint_metadata(cast(RunnableConfig, config), metadata)),
+        }
+        main, early = put_document(checkpoint_key(ns, checkpoint_id), record)
+        last: list[SetOp] = [main]
+        for channel, version in new_versions.items():
+            if channel in checkpoint["channel_values"]:
+                op, pieces = put_document(
+                    blob_key(ns, channel, version), self._dump(checkpoint["channel_values"][channel])
+                )
+                early += pieces
+                last.append(op)
+        seen = yield from self._expected(thread, ns, parent, checkpoint_id)
+        head = SetOp(head_key(ns), {"id": checkpoint_id}, expected_version=seen)
+        while len(last) > 1 and (len(last) >= MOST_OPS or sum(map(op_chars, last)) > MOST_CHARS):
+            early.append(last.pop())
+        if not seen:
+            yield from self._register(thread)
+        yield from self._write(thread, early)
+        try:
+            results = (yield [self._atomic(thread, [head, *last])])[0]
+        except VersionConflictError as e:
+            raise _superseded(thread, ns, parent, e) from e
+        self._heads.remember(thread, ns, checkpoint_id, results[0].version)
+        return _config(thread, ns, checkpoint_id)
+
+    def _expected(self, thread: str, ns: str, parent: str | None, checkpoint_id: str) -> Plan[int]:
+        """Return the version of the head that a checkpoint is for.
+
+        A writer that has seen none may go on from the head alone, or begin anew.
+        """
+        seen = self._heads.seen(thread, ns, checkpoint_id, parent)
+        if seen is not None:
+            return seen
+        head = (yield [self._get(thread, head_key(ns))])[0]
+        if head and parent not in (None, head.value["id"]):
+            raise _superseded(thread, ns, parent, None)
+        return head.version if head else 0
+
+    def _plan_put_writes(
+        self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Plan[None]:
+        """Put pending writes: ordinary ones if they are absent, special ones over what is there."""
+        thread, ns = _place(config)
+        prefix = writes_prefix(ns, config["configurable"]["checkpoint_id"], task_id)
+        mains: list[SetOp] = []
+        early: list[SetOp] = []
+        for place, (channel, value) in enumerate(writes):
+            index = WRITES_IDX_MAP.get(channel, place)
+            document = {"task": task_id, "path": task_path, "channel": channel, "index": index}
+            main, pieces = put_document(f"{prefix}{index}", document | {"value": self._dump(value)})
+            mains.append(SetOp(main.key, main.value, expected_version=0 if index >= 0 else None))
+            early += pieces
+        yield from self._write(thread, early)
+        for batch in batches(mains):
+            yield from self._put_absent(thread, prefix, batch)
+
+    def _put_absent(self, thread: str, prefix: str, ops: list[Op]) -> Plan[None]:
+        """Carry out operations, but those for absent keys that are there."""
+        while ops:
+            try:
+                yield [self._atomic(thread, ops)]
+            except VersionConflictError:
+                there = set((yield from self._keys(thread, prefix)))
+                ops = [op for op in ops if op.expected_version is None or op.key not in there]
+            else:
+                return
+
+    # Deleting
+
+    def _plan_delete_thread(self, thread: str) -> Plan[None]:
+        """Remove a thread, its checkpoints first: all at once, if it has up to 127."""
+        # Before the head: whoever begins the thread anew finds none, and registers it.
+        yield [self._calls.delete(self._index, thread, idempotency_key=uuid.uuid4().hex)]
+        for prefixes in (("h/", "c/"), ("w/", "b/", "x/")):
+            keys: list[str] = []
+            for prefix in prefixes:
+                keys += yield from self._keys(thread, prefix)
+            yield from self._write(thread, deletes(keys))
+
+    def _plan_delete_for_runs(self, run_ids: Iterable[str]) -> Plan[None]:
+        runs = set(run_ids)
+        for thread in (yield from self._threads()) if runs else []:
+            records = yield from self._records(thread)
+            gone = [r for r in records if self._load(r["metadata"]).get("run_id") in runs]
+            yield from self._remove(thread, records, gone)
+
+    def _plan_prune(self, threads: Iterable[str], strategy: str) -> Plan[None]:
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"strategy is keep_latest or delete, not {strategy!r}")
+        for thread in threads:
+            if strategy == "delete":
+                yield from self._plan_delete_thread(thread)
+                continue
+            records = yield from self._records(thread)
+            heads = yield from self._entries(thread, "h/")
+            kept = {entry.value["id"] for entry in heads}
+            for latest in [r for r in records if r["id"] in kept]:
+                kept |= yield from self._delta_chain(thread, latest, records)
+            yield from self._remove(thread, records, [r for r in records if r["id"] not in kept])
+
+    def _delta_chain(self, thread: str, latest: Document, records: list[Document]) -> Plan[set[str]]:
+        """Return the ancestors from whose writes the latest checkpoint's delta channels are made."""
+        by_id = {r["id"]: r for r in records if r["ns"] == latest["ns"]}
+        missing = set(self._load(latest["metadata"]).get("counters_since_delta_snapshot") or ())
+        chain: set[str] = set()
+        at = latest
+        while at is not None:
+            versions = self._load(at["checkpoint"])["channel_versions"]
+            channels = [channel for channel in missing if channel in versions]
+            blobs = yield [self._get(thread, blob_key(at["ns"], c, versions[c])) for c in channels]
+            missing -= {channel for channel, blob in zip(channels, blobs, strict=True) if blob}
+            at = by_id.get(at["parent"]) if missing else None
+            if at:
+                chain.add(at["id"])
+        return chain
+
+    def _remove(self, thread: str, records: list[Document], gone: list[Document]) -> Plan[None]:
+        """Remove checkpoints, their writes, and the values that no other one has."""
+        if not gone:
+            return
+        ids = {(r["ns"], r["id"]) for r in gone}
+        left = [r for r in records if (r["ns"], r["id"]) not in ids]
+        keys = [checkpoint_key(*place) for place in ids]
+        for place in ids:
+            keys += yield from self._keys(thread, writes_prefix(*place))
+        keys += self._blob_keys(gone) - self._blob_keys(left)
+        stored = yield [self._get(thread, key) for key in keys]
+        keys += [piece for entry in stored if entry for piece in piece_keys(entry.value)]
+        moved = yield from self._move_heads(thread, gone, left)
+        yield from self._write(thread, [*moved, *deletes(keys)])
+
+    def _move_heads(self, thread: str, gone: list[Document], left: list[Document]) -> Plan[list[Op]]:
+        """Return what points heads that are going to the newest checkpoints left."""
+        ops: list[Op] = []
+        for ns in {r["ns"] for r in gone}:
+            head = (yield [self._get(thread, head_key(ns))])[0]
+            rest = sorted(r["id"] for r in left if r["ns"] == ns)
+            if head and head.value["id"] not in rest:
+                ops += [SetOp(head_key(ns), {"id": rest[-1]})] if rest else deletes([head_key(ns)])
+        return ops
+
+    def _blob_keys(self, records: Iterable[Document]) -> set[str]:
+        return {
+            blob_key(r["ns"], channel, version)
+            for r in records
+            for channel, version in self._load(r["checkpoint"])["channel_versions"].items()
+        }
+
+    def _plan_copy_thread(self, source: str, target: str) -> Plan[None]:
+        """Copy a thread to one that is not there: what is referred to first, the heads last."""
+        if (yield from self._keys(target, "h/")):
+            raise error("VERSION_CONFLICT", f"thread {target!r} is there already")
+        copied: list[list[SetOp]] = []
+        for prefix in _COPIED:
+            entries = yield from self._entries(source, prefix)
+            expected = 0 if prefix == "h/" else None
+            copied.append([SetOp(e.key, e.value, expected_version=expected) for e in entries])
+        if copied[0]:
+            yield from self._register(target)
+        for ops in reversed(copied):
+            yield from self._write(target, ops)
+
+    # Calls
+
+    @property
+    def _index(self) -> str:
+        return f"{self._prefix}-threads"
+
+    def _workflow(self, thread: str) -> str:
+        return f"{self._prefix}:{thread}"
+
+    def _register(self, thread: str) -> Plan[None]:
+        yield [self._calls.set(self._index, thread, True, idempotency_key=uuid.uuid4().hex)]
+
+    def _get(self, thread: str, key: str) -> Steps[Entry]:
+        return self._calls.get(self._workflow(thread), key)
+
+    def _atomic(self, thread: str, ops: Sequence[Op]) -> Steps[Any]:
+        return self._calls.atomic(self._workflow(thread), ops, idempotency_key=uuid.uuid4().hex)
+
+    def _write(self, thread: str, ops: Iterable[Op]) -> Plan[None]:
+        for batch in batches(ops):
+            yield [self._atomic(thread, batch)]
+
+    def _threads(self) -> Plan[list[str]]:
+        page: Page = (yield [self._calls.list(self._index)])[0]
+        return page.keys
+
+    def _keys(self, thread: str, prefix: str) -> Plan[list[str]]:
+        page: Page = (yield [self._calls.list(self._workflow(thread), prefix=prefix)])[0]
+        return page.keys
+
+    def _entries(self, thread: str, prefix: str) -> Plan[list[Entry]]:
+        entries: list[Entry] = []
+        after: str | None = ""
+        while after is not None:
+            page: Page = (
+                yield [self._calls.list(self._workflow(thread), prefix=prefix, after=after, limit=1000, values=True)]
+            )[0]
+            entries += page.entries or []
+            after = page.next
+        return entries
+
+    def _records(self, thread: str) -> Plan[list[Document]]:
+        entries = yield from self._entries(thread, "c/")
+        return (yield from self._whole(thread, [entry.value for entry in entries]))
+
+    def _documents(self, thread: str, keys: Sequence[str]) -> Plan[list[Document]]:
+        entries = yield [self._get(thread, key) for key in keys]
+        return (yield from self._whole(thread, [entry.value if entry else None for entry in entries]))
+
+    def _whole(self, thread: str, stored: list[Document]) -> Plan[list[Document]]:
+        """Put documents together that are in pieces."""
+        documents: list[Document] = []
+        for document in stored:
+            keys = piece_keys(document)
+            pieces = yield [self._get(thread, key) for key in keys]
+            documents.append(join_pieces(pieces) if keys else document)
+        return documents
+
+    def _dump(self, value: Any) -> list[str]:
+        return to_json(self.serde.dumps_typed(value))
+
+    def _load(self, typed: list[str]) -> Any:
+        return self.serde.loads_typed(from_json(typed))
+
+
+def _place(config: Config) -> tuple[str, str]:
+    """Return thread and namespace. Raises ValueError without a thread."""
+    configurable = config.get("configurable") or {}
+    thread = configurable.get("thread_id")
+    if thread is None or thread == "":
+        raise ValueError("config has no configurable thread_id")
+    return str(thread), configurable.get("checkpoint_ns") or ""
+
+
+def _config(thread: str, ns: str, checkpoint_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
+
+
+def _superseded(thread: str, ns: str, parent: str | None, e: VersionConflictError | None) -> Exception:
+    place = f"thread {thread!r}" + (f", namespace {ns!r}," if ns else "")
+    return error(
+        "VERSION_CONFLICT",
+        f"{place} has a newer checkpoint of another writer than {parent}: read it and go on from there",
+        status=e.status if e else None,
+        expected_version=e.expected_version if e else None,
+        current_version=e.current_version if e else None,
+    )

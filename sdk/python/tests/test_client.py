@@ -1,0 +1,128 @@
+"""What the contract files cannot say of a client."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import math
+from typing import Any
+
+import pytest
+
+from stateraft import Client, InvalidRequestError, RawJson, SetOp, VersionConflictError
+from stateraft._json import encode, parse
+from stateraft._sse import Decoder
+from stateraft.errors import error
+
+
+def test_types_are_told() -> None:
+    assert importlib.resources.files("stateraft").joinpath("py.typed").is_file()
+
+
+def test_httpx_is_the_only_dependency() -> None:
+    required = importlib.metadata.requires("stateraft") or []
+    assert [r for r in required if "extra ==" not in r] == ["httpx<1,>=0.27"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "127.0.0.1:7474"},
+        {"base_url": "ftp://host"},
+        {"base_url": "http://user@host"},
+        {"base_url": "http://host/?q=1"},
+        {"endpoints": []},
+        {"base_url": "http://a", "endpoints": ["http://b"]},
+        {"api_key": "a\nb"},
+        {"api_key": ""},
+        {"timeout": 0},
+        {"attempt_timeout": -1},
+        {"max_attempts": 0},
+    ],
+)
+def test_what_makes_no_client(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        Client(**options)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda state: state.set("wf", "k", object()),
+        lambda state: state.set("wf", "k", math.nan),
+        lambda state: state.set("wf", "k", "\ud800"),
+        lambda state: state.set("wf", "k", RawJson("1,")),
+        lambda state: state.set("wf", "k", RawJson('1,"ttl":5')),
+        lambda state: state.set("wf", "k", RawJson("NaN")),
+        lambda state: state.set("wf", "k", {"nested": RawJson("1")}),
+        lambda state: state.set("wf", "k", 1, math.inf),
+        lambda state: state.set("wf", "k", 1, if_absent=True, if_exists=True),
+        lambda state: state.set("wf", "k", 1, if_version=0, if_absent=True),
+        lambda state: state.set("wf", "k", 1, idempotency_key=""),
+        lambda state: state.get("wf", "k", consistency="strong"),
+        lambda state: state.atomic("wf", [SetOp("k", {1, 2})]),
+        lambda state: state.subscribe("wf", "k", snapshot=True, from_revision=1),
+    ],
+)
+def test_what_is_refused_before_anything_is_sent(call: Any) -> None:
+    with Client("http://127.0.0.1:1", max_attempts=1) as client, pytest.raises(InvalidRequestError):
+        call(client.state)
+
+
+def test_a_ttl_never_becomes_none() -> None:
+    from stateraft._options import ttl_member
+
+    assert ttl_member("ttl", 1e-9) == [("ttl", "0.001")]
+    assert ttl_member("ttl", 90.0) == [("ttl", "90")]
+
+
+def test_numbers_of_any_length_are_exact() -> None:
+    digits = "9" * 5000
+    assert encode(RawJson(digits)) == digits
+    assert encode(int("9" * 400)) == "9" * 400
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "[]", "{", '{"a":1', '{"a":1,}', '{"a":1}1', '{"a" 1}', "{1:1}", '{"a":NaN}', "\xff"]
+)
+def test_what_is_no_object(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text.encode("latin-1"))
+
+
+def test_white_space_between_tokens_is_no_part_of_a_value() -> None:
+    members = parse(b' { "a" : [ 1 ,2] , "list":[ {"b" : 1.10 } , {} ] } ', "list")
+    assert members["a"].raw == "[ 1 ,2]"
+    assert members["list"].value[0]["b"].raw == "1.10"
+
+
+def test_a_block_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stateraft._sse.MAX_BLOCK_BYTES", 100)
+    decoder = Decoder()
+    assert [block.data for block in decoder.feed(b"data: " + b"x" * 90 + b"\n\n" + b"data: y\n\n")] == [b"x" * 90, b"y"]
+    with pytest.raises(ValueError, match="longer"):
+        list(decoder.feed(b"data: " + b"x" * 101))
+
+
+def test_a_line_end_may_be_cut_anywhere() -> None:
+    stream = b"id: 5\r\ndata: x\r\ndata: y\r\n\r\n"
+    for cut in range(len(stream)):
+        decoder = Decoder()
+        blocks = [*decoder.feed(stream[:cut]), *decoder.feed(stream[cut:])]
+        assert [(block.id, block.data) for block in blocks] == [(b"5", b"x\ny")], cut
+
+
+def test_a_long_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stateraft._steps import Body
+
+    monkeypatch.setattr("stateraft._steps.MAX_ANSWER_BYTES", 10)
+    body = Body(200)
+    body.add(b"x" * 10)
+    with pytest.raises(Exception, match="too long"):
+        body.add(b"x")
+
+
+def test_an_error_says_what_happened() -> None:
+    e = error("NO_ANSWER", "reset", outcome="unknown", endpoint="http://a")
+    assert str(e) == "NO_ANSWER: reset (http://a); the outcome of the write is unknown"
+    assert isinstance(error("VERSION_CONFLICT", ""), VersionConflictError)

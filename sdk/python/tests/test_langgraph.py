@@ -1,0 +1,322 @@
+"""What the savers promise beyond LangGraph's conformance suite, against a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import operator
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.graph import END, START, StateGraph
+
+from stateraft import AsyncClient, Client, VersionConflictError
+from stateraft.langgraph import AsyncStateraftSaver, StateraftSaver
+
+from .conftest import Cluster
+
+# Reads the thread, says so, waits for a word, and puts the next checkpoint.
+WRITER = """
+import json, sys
+from langgraph.checkpoint.base import empty_checkpoint
+from stateraft import Client, VersionConflictError
+from stateraft.langgraph import StateraftSaver
+
+endpoints, config = json.loads(sys.argv[1])
+with Client(endpoints=endpoints) as client:
+    saver = StateraftSaver(client)
+    found = saver.get_tuple(config)
+    print("read", flush=True)
+    sys.stdin.readline()
+    try:
+        saver.put(found.config if found else config, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+        print("put", flush=True)
+    except VersionConflictError as e:
+        print(e, flush=True)
+"""
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Client]:
+    with Client(endpoints=cluster.endpoints) as c:
+        yield c
+
+
+@pytest.fixture
+def saver(client: Client) -> StateraftSaver:
+    return StateraftSaver(client)
+
+
+@pytest.fixture
+async def async_saver(cluster: Cluster) -> AsyncIterator[AsyncStateraftSaver]:
+    async with AsyncClient(endpoints=cluster.endpoints) as c:
+        yield AsyncStateraftSaver(c)
+
+
+@pytest.fixture
+def config() -> Any:
+    return {"configurable": {"thread_id": f"thread {uuid.uuid4()}", "checkpoint_ns": ""}}
+
+
+def put(saver: StateraftSaver, config: Any, parents: Any = None, **values: Any) -> Any:
+    versions = {channel: saver.get_next_version(None, None) for channel in values}
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_values"] = values
+    checkpoint["channel_versions"] = {**(parents or {}), **versions}
+    return saver.put(config, checkpoint, {"source": "loop", "step": 0}, versions)  # type: ignore[arg-type]
+
+
+def read(saver: StateraftSaver, config: Any) -> CheckpointTuple:
+    found = saver.get_tuple(config)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["an empty thread", "a thread"])
+def test_of_two_processes_one_is_refused(saver: StateraftSaver, config: Any, cluster: Cluster, begun: bool) -> None:
+    if begun:
+        put(saver, config)
+    arguments = [sys.executable, "-c", WRITER, json.dumps([cluster.endpoints, config])]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, **pipes) as first, subprocess.Popen(arguments, **pipes) as second:
+        assert first.stdout
+        assert second.stdout
+        assert [first.stdout.readline(), second.stdout.readline()] == ["read\n", "read\n"]
+        said = [process.communicate("go on\n", timeout=30)[0] for process in (first, second)]
+    assert said[0] == "put\n"
+    assert said[1].startswith("VERSION_CONFLICT: thread")
+    assert len(list(saver.list(config))) == 1 + begun
+
+
+def test_of_two_runs_in_a_process_one_is_refused(saver: StateraftSaver, config: Any) -> None:
+    put(saver, config)
+    first, second = read(saver, config), read(saver, config)
+    put(saver, first.config)
+    with pytest.raises(VersionConflictError, match="another writer"):
+        put(saver, second.config)
+
+
+def test_of_two_runs_that_begin_a_thread_one_is_refused(saver: StateraftSaver, config: Any) -> None:
+    assert saver.get_tuple(config) is None
+    put(saver, config)
+    with pytest.raises(VersionConflictError):
+        put(saver, config)
+
+
+def test_a_superseded_writer_may_read_and_go_on(client: Client, config: Any) -> None:
+    one, other = StateraftSaver(client), StateraftSaver(client)
+    begin = put(one, config)
+    read(other, config)
+    put(other, begin)
+    with pytest.raises(VersionConflictError):
+        put(one, begin)
+    put(one, read(one, config).config)
+    assert len(list(one.list(config))) == 3
+
+
+def test_a_fork_that_is_meant_is_none_to_refuse(client: Client, config: Any) -> None:
+    saver = StateraftSaver(client)
+    first = put(saver, config, a=1)
+    put(saver, first, a=2)
+    again = StateraftSaver(client)
+    fork = put(again, read(again, first).config, a=3)
+    latest = read(again, config)
+    assert latest.config == fork
+    assert latest.parent_config == first
+    assert [t.checkpoint["channel_values"]["a"] for t in saver.list(config)] == [3, 2, 1]
+
+
+def test_a_writer_that_has_read_nothing_goes_on_from_the_head_alone(client: Client, config: Any) -> None:
+    saver = StateraftSaver(client)
+    first = put(saver, config)
+    second = put(saver, first)
+    with pytest.raises(VersionConflictError):
+        put(StateraftSaver(client), first)
+    put(StateraftSaver(client), second)
+
+
+@pytest.mark.parametrize("size", [100_000, 900_000, 5_000_000])
+def test_values_of_any_size(saver: StateraftSaver, config: Any, size: int) -> None:
+    values = {"long": '\\"é' * (size // 3), "other": list(range(10))}
+    stored = put(saver, config, **values)
+    saver.put_writes(stored, [("long", values["long"]), ("short", 1)], "task")
+    found = read(saver, config)
+    assert found.checkpoint["channel_values"] == values
+    assert found.pending_writes == [("task", "long", values["long"]), ("task", "short", 1)]
+
+
+def test_more_channels_than_an_atomic_write_has_operations(saver: StateraftSaver, config: Any) -> None:
+    values = {f"channel {n}": n for n in range(300)}
+    stored = put(saver, config, **values)
+    saver.put_writes(stored, list(values.items()), "task")
+    found = read(saver, config)
+    assert found.checkpoint["channel_values"] == values
+    assert found.pending_writes == [("task", channel, n) for channel, n in values.items()]
+
+
+def test_a_refused_checkpoint_leaves_no_trace(client: Client, config: Any) -> None:
+    one, other = StateraftSaver(client), StateraftSaver(client)
+    begin = put(one, config, a="1")
+    read(other, config)
+    put(other, begin, a="2")
+    with pytest.raises(VersionConflictError):
+        put(one, begin, a="3" * 5_000_000, **{f"c{n}": n for n in range(200)})
+    assert [t.checkpoint["channel_values"] for t in one.list(config)] == [{"a": "2"}, {"a": "1"}]
+
+
+def test_unchanged_channels_are_found(saver: StateraftSaver, config: Any) -> None:
+    first = put(saver, config, kept="k", changed=1)
+    versions = read(saver, config).checkpoint["channel_versions"]
+    put(saver, first, versions, changed=2)
+    assert read(saver, config).checkpoint["channel_values"] == {"kept": "k", "changed": 2}
+
+
+def test_ordinary_writes_stay_and_special_ones_are_replaced(saver: StateraftSaver, config: Any) -> None:
+    stored = put(saver, config)
+    saver.put_writes(stored, [("a", 1), ("__interrupt__", "once")], "task", "path-2")
+    saver.put_writes(stored, [("a", 2), ("__interrupt__", "twice"), ("b", 3)], "task", "path-2")
+    saver.put_writes(stored, [("c", 4)], "other task", "path-1")
+    assert read(saver, stored).pending_writes == [
+        ("other task", "c", 4),
+        ("task", "__interrupt__", "twice"),
+        ("task", "a", 1),
+        ("task", "b", 3),
+    ]
+
+
+def test_list_over_namespaces_and_threads(client: Client) -> None:
+    saver = StateraftSaver(client, prefix=uuid.uuid4().hex)
+    places = [("t1", ""), ("t2", ""), ("t1", "child|" + "x" * 300), ("t1", "")]
+    configs = [put(saver, {"configurable": {"thread_id": t, "checkpoint_ns": ns}}) for t, ns in places]
+    assert [t.config for t in saver.list(None)] == configs[::-1]
+    assert [t.config for t in saver.list({"configurable": {"thread_id": "t1"}})] == [configs[n] for n in (3, 2, 0)]
+    assert [t.config for t in saver.list(configs[2])] == [configs[2]]
+    saver.delete_thread("t1")
+    assert [t.config for t in saver.list(None)] == [configs[1]]
+
+
+def test_delete_thread_leaves_nothing(saver: StateraftSaver, client: Client, config: Any) -> None:
+    stored = config
+    for n in range(70):
+        stored = put(saver, stored, a=n)
+        saver.put_writes(stored, [("a", n), ("b", "x" * 600_000 if n == 0 else n)], "task")
+    thread = config["configurable"]["thread_id"]
+    saver.delete_thread(thread)
+    assert client.state.list(f"langgraph:{thread}").keys == []
+    assert saver.get_tuple(config) is None
+    with pytest.raises(VersionConflictError):  # the run that was under way
+        put(saver, stored)
+
+
+def test_copy_of_long_values(saver: StateraftSaver, config: Any) -> None:
+    put(saver, config, long="x" * 2_000_000)
+    target = {"configurable": {"thread_id": str(uuid.uuid4())}}
+    saver.copy_thread(config["configurable"]["thread_id"], target["configurable"]["thread_id"])
+    saver.delete_thread(config["configurable"]["thread_id"])
+    assert read(saver, target).checkpoint["channel_values"] == {"long": "x" * 2_000_000}
+    with pytest.raises(VersionConflictError):
+        saver.copy_thread(target["configurable"]["thread_id"], target["configurable"]["thread_id"])
+
+
+def test_prune_keeps_what_is_shared_and_no_more(saver: StateraftSaver, client: Client, config: Any) -> None:
+    first = put(saver, config, kept="k", changed="x" * 2_000_000)
+    put(saver, first, read(saver, config).checkpoint["channel_versions"], changed=2)
+    thread = config["configurable"]["thread_id"]
+    saver.prune([thread])
+    assert [t.checkpoint["channel_values"] for t in saver.list(config)] == [{"kept": "k", "changed": 2}]
+    assert [key[:2] for key in client.state.list(f"langgraph:{thread}").keys] == ["b/", "b/", "c/", "h/"]
+    with pytest.raises(ValueError, match="strategy"):
+        saver.prune([thread], strategy="all")
+
+
+def test_delta_chains_survive_a_prune(saver: StateraftSaver, config: Any) -> None:
+    """The delta channel has a value in the second of four checkpoints, and writes in all."""
+    version = saver.get_next_version(None, None)
+    stored = config
+    for n in range(4):
+        checkpoint = empty_checkpoint()
+        versions = {"delta": version.replace("0", str(n), 1)}
+        checkpoint["channel_versions"] = versions  # type: ignore[typeddict-item]
+        checkpoint["channel_values"] = {"delta": ["seed"]} if n == 1 else {}
+        metadata: Any = {"source": "loop", "step": n, "counters_since_delta_snapshot": {"delta": (n, n)}}
+        stored = saver.put(stored, checkpoint, metadata, versions)  # type: ignore[arg-type]
+        saver.put_writes(stored, [("delta", n), ("other", n)], f"task {n}")
+    before = saver.get_delta_channel_history(config=stored, channels=["delta"])
+    assert before == {"delta": {"seed": ["seed"], "writes": [("task 1", "delta", 1), ("task 2", "delta", 2)]}}
+    saver.prune([config["configurable"]["thread_id"]])
+    assert saver.get_delta_channel_history(config=stored, channels=["delta"]) == before
+    assert [t.metadata["step"] for t in saver.list(config)] == [3, 2, 1]
+
+
+def test_old_formats_find_what_their_parent_has_sent(saver: StateraftSaver, config: Any) -> None:
+    stored = put(saver, config)
+    saver.put_writes(stored, [("__pregel_tasks", "sent"), ("a", 1)], "task")
+    put(saver, stored)
+    assert read(saver, config).checkpoint["channel_values"] == {"__pregel_tasks": ["sent"]}
+
+
+def test_deleting_runs_moves_the_head(saver: StateraftSaver, config: Any) -> None:
+    first = put(saver, config)
+    saver.put(first, empty_checkpoint(), {"source": "loop", "step": 1, "run_id": "r"}, {})
+    saver.delete_for_runs(["r"])
+    assert read(saver, config).config == first
+
+
+def test_without_a_thread(saver: StateraftSaver) -> None:
+    assert saver.get_tuple({"configurable": {}}) is None
+    with pytest.raises(ValueError, match="thread_id"):
+        put(saver, {"configurable": {}})
+
+
+class Counted(TypedDict):
+    steps: Annotated[list[str], operator.add]
+
+
+def graph() -> Any:
+    builder = StateGraph(Counted)
+    builder.add_node("a", lambda _: {"steps": ["a"]})
+    builder.add_node("b", lambda _: {"steps": ["b"]})
+    builder.add_edge(START, "a")
+    builder.add_edge("a", "b")
+    builder.add_edge("b", END)
+    return builder
+
+
+def test_a_graph_goes_on_in_another_process(cluster: Cluster, config: Any) -> None:
+    for n in (1, 2):
+        with Client(endpoints=cluster.endpoints[n:]) as client:
+            app = graph().compile(checkpointer=StateraftSaver(client), interrupt_before=["b"])
+            app.invoke({"steps": [f"begin {n}"]}, config)
+            app.invoke(None, config)
+            values = app.get_state(config).values
+    assert values == {"steps": ["begin 1", "a", "b", "begin 2", "a", "b"]}
+
+
+async def test_a_graph_that_is_awaited(async_saver: AsyncStateraftSaver, config: Any) -> None:
+    app = graph().compile(checkpointer=async_saver)
+    await app.ainvoke({"steps": ["begin"]}, config)
+    assert (await app.aget_state(config)).values == {"steps": ["begin", "a", "b"]}
+    assert len([t async for t in app.aget_state_history(config)]) == 4
+
+
+async def test_of_two_runs_of_a_graph_one_is_refused(async_saver: AsyncStateraftSaver, config: Any) -> None:
+    app = graph().compile(checkpointer=async_saver)
+    await app.ainvoke({"steps": ["begin"]}, config)
+    runs = [app.ainvoke({"steps": [name]}, config) for name in ("one", "other")]
+    ended = await asyncio.gather(*runs, return_exceptions=True)
+    refused = [e for e in ended if isinstance(e, VersionConflictError)]
+    assert len(refused) == 1
+    parents = [t.parent_config async for t in async_saver.alist(config)]
+    assert len({json.dumps(parent) for parent in parents}) == len(parents), "the chain is forked"
+
+
+def test_ids_are_in_the_order_of_time() -> None:
+    """The order of checkpoints is that of their ids: LangGraph's own promise, on which lists rely."""
+    ids = [str(uuid6()) for _ in range(100)]
+    assert ids == sorted(ids)

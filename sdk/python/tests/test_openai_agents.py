@@ -1,0 +1,135 @@
+"""The session of the OpenAI Agents SDK, against a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from agents.memory import Session, SessionSettings
+
+from stateraft import AsyncClient
+from stateraft.openai_agents import StateraftSession
+
+from .conftest import Cluster
+
+WRITER = """
+import asyncio, json, sys
+from stateraft import AsyncClient
+from stateraft.openai_agents import StateraftSession
+
+async def main(endpoints, session_id, writer, writers, appends):
+    async with AsyncClient(endpoints=endpoints) as client:
+        session = StateraftSession(session_id, client)
+        async def write(task):
+            for n in range(appends):
+                await session.add_items([{"role": "user", "content": f"{writer}-{task}-{n}-{part}"} for part in "ab"])
+        await asyncio.gather(*(write(task) for task in range(writers)))
+
+asyncio.run(main(*json.loads(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+async def client(cluster: Cluster) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(endpoints=cluster.endpoints) as c:
+        yield c
+
+
+@pytest.fixture
+def session(client: AsyncClient) -> StateraftSession:
+    return StateraftSession(f"session {uuid.uuid4()}", client)
+
+
+def message(content: str) -> Any:
+    return {"role": "user", "content": content}
+
+
+async def contents(session: StateraftSession, limit: int | None = None) -> list[Any]:
+    return [item["content"] for item in await session.get_items(limit)]  # type: ignore[typeddict-item]
+
+
+async def test_is_a_session(session: StateraftSession) -> None:
+    assert isinstance(session, Session)
+
+
+async def test_items_keep_their_order(session: StateraftSession) -> None:
+    await session.add_items([message("1"), message("2")])
+    await session.add_items([])
+    await session.add_items([message("3")])
+    assert await contents(session) == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("limit", "want"), [(0, []), (1, ["3"]), (2, ["2", "3"]), (9, ["1", "2", "3"])])
+async def test_limit(session: StateraftSession, limit: int, want: list[str]) -> None:
+    await session.add_items([message("1"), message("2")])
+    await session.add_items([message("3")])
+    assert await contents(session, limit) == want
+    session.session_settings = SessionSettings(limit=limit)
+    assert await contents(session) == want
+
+
+async def test_more_than_a_page(session: StateraftSession) -> None:
+    for n in range(120):
+        await session.add_items([message(str(n))])
+    assert await contents(session) == [str(n) for n in range(120)]
+
+
+async def test_pop(session: StateraftSession) -> None:
+    await session.add_items([message("1"), message("2")])
+    await session.add_items([message("3")])
+    assert [await session.pop_item() for _ in range(4)] == [message("3"), message("2"), message("1"), None]
+    await session.add_items([message("4")])
+    assert await contents(session) == ["4"]
+
+
+async def test_pops_at_once_get_different_items(session: StateraftSession) -> None:
+    await session.add_items([message(str(n)) for n in range(5)])
+    for n in range(5, 20):
+        await session.add_items([message(str(n))])
+    popped = await asyncio.gather(*(session.pop_item() for _ in range(20)))
+    assert sorted(item["content"] for item in popped) == sorted(str(n) for n in range(20))  # type: ignore
+    assert await session.get_items() == []
+
+
+async def test_clear(session: StateraftSession, client: AsyncClient) -> None:
+    await session.add_items([message("x" * 2_000_000)])
+    for n in range(150):
+        await session.add_items([message(str(n))])
+    other = StateraftSession(f"{session.session_id}-2", client)
+    await other.add_items([message("other")])
+    await session.clear_session()
+    assert await session.get_items() == []
+    assert (await client.state.list(session._workflow)).keys == []
+    assert await contents(other) == ["other"]
+
+
+async def test_items_beyond_the_limit_of_a_value(session: StateraftSession) -> None:
+    long = '"\\é' * 1_000_000
+    await session.add_items([message("short"), message(long)])
+    await session.add_items([message("last")])
+    assert await contents(session) == ["short", long, "last"]
+    assert await session.pop_item() == message("last")
+    assert await session.pop_item() == message(long)
+    assert await contents(session) == ["short"]
+
+
+async def test_writers_of_two_processes_lose_nothing(session: StateraftSession, cluster: Cluster) -> None:
+    writers, appends = 8, 10
+    arguments = [[cluster.endpoints, session.session_id, w, writers, appends] for w in range(2)]
+    processes = [await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, json.dumps(a)) for a in arguments]
+    assert [await process.wait() for process in processes] == [0, 0]
+    found = await contents(session)
+    assert len(found) == len(set(found)) == 2 * writers * appends * 2
+    # What was added together is together, and a writer's own appends are in its order.
+    pairs = list(zip(found[::2], found[1::2], strict=True))
+    assert all(first[:-1] == second[:-1] and second.endswith("b") for first, second in pairs)
+    by_writer: dict[str, list[int]] = {}
+    for first, _ in pairs:
+        writer, task, n, _ = first.split("-")
+        by_writer.setdefault(f"{writer}-{task}", []).append(int(n))
+    assert list(by_writer.values()) == [list(range(appends))] * (2 * writers)
