@@ -48,4 +48,10 @@ scripts/lint.sh
 # One package after the other: many tests measure time.
 go test -race -p 1 "$@" ./...
 scripts/fuzz.sh 10000
+
+# The clients in other languages, against a server as users run it.
+export STATERAFT_BINARY=$PWD/.cache/stateraft
+CGO_ENABLED=0 go build -o "$STATERAFT_BINARY" ./cmd/stateraft
 sdk/python/test.sh
+sdk/typescript/test.sh
+sdk/langgraph-js/test.sh

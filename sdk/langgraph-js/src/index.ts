@@ -1,0 +1,1 @@
+export { type SaverOptions, StateraftSaver } from "./saver.js"

@@ -1,0 +1,353 @@
+import { isDeepStrictEqual } from "node:util"
+import type { RunnableConfig } from "@langchain/core/runnables"
+import {
+  BaseCheckpointSaver,
+  type ChannelVersions,
+  type Checkpoint,
+  type CheckpointListOptions,
+  type CheckpointMetadata,
+  type CheckpointPendingWrite,
+  type CheckpointTuple,
+  compareWritesSortKeys,
+  getCheckpointId,
+  maxChannelVersion,
+  type PendingWrite,
+  type SerializerProtocol,
+  TASKS,
+  WRITES_IDX_MAP,
+  writesSortKey,
+} from "@langchain/langgraph-checkpoint"
+import { type Op, type StateraftClient, VersionConflictError } from "stateraft"
+import { batches, mostLength, mostOps, opLength, putDocument, type SetOp } from "./documents.js"
+import { Heads } from "./heads.js"
+import * as layout from "./layout.js"
+import { Store } from "./store.js"
+
+/** A serialized value: its type, and its bytes in base64. */
+type Typed = [type: string, base64: string]
+
+/** A checkpoint as it is stored. */
+interface CheckpointRecord {
+  id: string
+  ns: string
+  parent: string | null
+  checkpoint: Typed
+  metadata: Typed
+}
+
+/** A pending write as it is stored. */
+interface WriteRecord {
+  task: string
+  path: string
+  channel: string
+  index: number
+  value: Typed
+}
+
+export interface SaverOptions {
+  /** Begins the names of its workflows: savers with different prefixes share nothing. "langgraph" by default. */
+  prefix?: string
+  serde?: SerializerProtocol
+}
+
+/**
+ * A LangGraph checkpointer on Stateraft.
+ *
+ *     const graph = builder.compile({ checkpointer: new StateraftSaver(client) })
+ *
+ * Of two processes that go on from one checkpoint of a thread, one wins: the other's next checkpoint is refused with a
+ * VersionConflictError. A fork that is meant, from an older checkpoint that was read by its id, is none. A thread's id
+ * has at most 240 bytes; a state of any size may be put. The client stays the caller's to close.
+ */
+export class StateraftSaver extends BaseCheckpointSaver {
+  readonly #store: Store
+  readonly #heads = new Heads()
+
+  constructor(client: StateraftClient, { prefix = "langgraph", serde }: SaverOptions = {}) {
+    super(serde)
+    this.#store = new Store(client, prefix)
+  }
+
+  /**
+   * Returns a version that another writer does not give to another value: a fraction by chance tells forks apart, whose
+   * values lie under the channel's version.
+   */
+  override getNextVersion(current: number | undefined): number {
+    return Math.floor(current ?? 0) + 1 + Math.random()
+  }
+
+  override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    const thread = threadOf(config)
+    if (thread === undefined) {
+      return undefined
+    }
+    const ns = namespaceOf(config)
+    const head = await this.#store.get(thread, layout.headKey(ns))
+    const id: string | undefined = getCheckpointId(config) || head?.value.id
+    this.#heads.remember(thread, ns, id, head?.version ?? 0)
+    if (id === undefined) {
+      return undefined
+    }
+    this.#heads.forget(thread, ns, undefined) // the thread is not empty any more
+    const [record] = await this.#store.documents(thread, [layout.checkpointKey(ns, id)])
+    return record && this.#tuple(thread, record)
+  }
+
+  override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+    let left = options.limit ?? Number.POSITIVE_INFINITY
+    for (const { thread, key } of await this.#find(config, options.before)) {
+      if (left <= 0) {
+        return
+      }
+      const [record] = await this.#store.documents(thread, [key])
+      if (record && (await this.#matches(record, options.filter))) {
+        yield await this.#tuple(thread, record)
+        left--
+      }
+    }
+  }
+
+  /** Puts a checkpoint: long values first; the head, the checkpoint and the changed channels last, and together. */
+  override async put(
+    config: RunnableConfig,
+    checkpoint: Checkpoint,
+    metadata: CheckpointMetadata,
+    newVersions: ChannelVersions,
+  ): Promise<RunnableConfig> {
+    const thread = requireThread(config)
+    const ns = namespaceOf(config)
+    const parent = getCheckpointId(config) || undefined
+    const { channel_values: values, ...bare } = checkpoint
+    const record = { id: checkpoint.id, ns, parent: parent ?? null, ...(await this.#dumpBoth(bare, metadata)) }
+    const documents = [putDocument(layout.checkpointKey(ns, checkpoint.id), record)]
+    for (const [channel, version] of Object.entries(newVersions)) {
+      if (Object.hasOwn(values, channel)) {
+        documents.push(putDocument(layout.blobKey(ns, channel, version), await this.#dump(values[channel])))
+      }
+    }
+    const expectedVersion = await this.#expected(thread, ns, parent, checkpoint.id)
+    const head: SetOp = { op: "set", key: layout.headKey(ns), value: { id: checkpoint.id }, expectedVersion }
+    const { early, last } = divide(documents)
+    if (expectedVersion === 0) {
+      await this.#store.register(thread)
+    }
+    await this.#store.write(thread, early)
+    const [written] = await this.#store.atomic(thread, [head, ...last]).catch(explain(thread, ns, parent))
+    this.#heads.remember(thread, ns, checkpoint.id, written?.version ?? 0)
+    return place(thread, ns, checkpoint.id)
+  }
+
+  /** Puts pending writes: ordinary ones if they are absent, special ones over what is there. */
+  override async putWrites(
+    config: RunnableConfig,
+    writes: PendingWrite[],
+    taskId: string,
+    taskPath = "",
+  ): Promise<void> {
+    const thread = requireThread(config)
+    const id = getCheckpointId(config)
+    if (!id) {
+      throw new Error("the config has no configurable checkpoint_id")
+    }
+    const prefix = layout.taskPrefix(namespaceOf(config), id, taskId)
+    const early: SetOp[] = []
+    const mains: SetOp[] = []
+    for (const [place, [channel, value]] of writes.entries()) {
+      const index = WRITES_IDX_MAP[channel] ?? place
+      const record: WriteRecord = { task: taskId, path: taskPath, channel, index, value: await this.#dump(value) }
+      const { main, pieces } = putDocument(`${prefix}${index}`, record)
+      mains.push(index >= 0 ? { ...main, expectedVersion: 0 } : main)
+      early.push(...pieces)
+    }
+    await this.#store.write(thread, early)
+    for (const batch of batches(mains)) {
+      await this.#putAbsent(thread, prefix, batch)
+    }
+  }
+
+  /** Removes a thread, its checkpoints first: all at once, if it has up to 127 with its namespaces. */
+  override async deleteThread(thread: string): Promise<void> {
+    for (const prefixes of layout.deletedInOrder) {
+      const keys = await Promise.all(prefixes.map((prefix) => this.#store.keys(thread, prefix)))
+      await this.#store.write(
+        thread,
+        keys.flat().map((key) => ({ op: "delete", key })),
+      )
+    }
+    await this.#store.unregister(thread)
+  }
+
+  async #tuple(thread: string, record: CheckpointRecord): Promise<CheckpointTuple> {
+    const { id, ns, parent } = record
+    const checkpoint: Checkpoint = { ...(await this.#load(record.checkpoint)), channel_values: {} }
+    const channels = Object.entries(checkpoint.channel_versions)
+    const blobs = await this.#store.documents(
+      thread,
+      channels.map(([channel, version]) => layout.blobKey(ns, channel, version)),
+    )
+    for (const [i, [channel]] of channels.entries()) {
+      if (blobs[i] !== undefined) {
+        checkpoint.channel_values[channel] = await this.#load(blobs[i])
+      }
+    }
+    if (checkpoint.v < 4 && parent !== null) {
+      await this.#takeSends(thread, ns, parent, checkpoint)
+    }
+    return {
+      config: place(thread, ns, id),
+      checkpoint,
+      metadata: await this.#load(record.metadata),
+      pendingWrites: await this.#writes(thread, ns, id),
+      ...(parent === null ? {} : { parentConfig: place(thread, ns, parent) }),
+    }
+  }
+
+  /** Takes what the parent has sent into the values: checkpoints before format 4 left it there. */
+  async #takeSends(thread: string, ns: string, parent: string, checkpoint: Checkpoint): Promise<void> {
+    const writes = await this.#writes(thread, ns, parent)
+    checkpoint.channel_values[TASKS] = writes.filter(([, channel]) => channel === TASKS).map(([, , value]) => value)
+    const versions = Object.values(checkpoint.channel_versions)
+    checkpoint.channel_versions[TASKS] =
+      versions.length > 0 ? maxChannelVersion(...versions) : this.getNextVersion(undefined)
+  }
+
+  async #writes(thread: string, ns: string, id: string): Promise<CheckpointPendingWrite[]> {
+    const entries = await this.#store.entries(thread, layout.writesPrefix(ns, id))
+    const stored: WriteRecord[] = await this.#store.whole(
+      thread,
+      entries.map(({ value }) => value),
+    )
+    const keyed = stored.map((write) => ({ write, key: writesSortKey(write.path, write.task, write.index) }))
+    keyed.sort((a, b) => compareWritesSortKeys(a.key, b.key))
+    return Promise.all(
+      keyed.map(
+        async ({ write }): Promise<CheckpointPendingWrite> => [
+          write.task,
+          write.channel,
+          await this.#load(write.value),
+        ],
+      ),
+    )
+  }
+
+  /** Returns thread and key of the checkpoints in question, the newest first. */
+  async #find(config: RunnableConfig, before: RunnableConfig | undefined): Promise<{ thread: string; key: string }[]> {
+    const thread = threadOf(config)
+    const ns: string | undefined = config.configurable?.["checkpoint_ns"]
+    const wanted = getCheckpointId(config)
+    const end = before && getCheckpointId(before)
+    const prefix = ns === undefined ? layout.checkpointsPrefix : layout.checkpointKey(ns, "")
+    const found: { thread: string; key: string; id: string }[] = []
+    for (const one of thread === undefined ? await this.#store.threads() : [thread]) {
+      for (const key of await this.#store.keys(one, prefix)) {
+        const id = layout.checkpointIdOf(key)
+        if ((!wanted || id === wanted) && (!end || id < end)) {
+          found.push({ thread: one, key, id })
+        }
+      }
+    }
+    return found.sort((a, b) => (a.id < b.id ? 1 : -1))
+  }
+
+  async #matches(record: CheckpointRecord, filter: Record<string, unknown> | undefined): Promise<boolean> {
+    const wanted = Object.entries(filter ?? {})
+    const metadata = wanted.length > 0 ? await this.#load(record.metadata) : {}
+    return wanted.every(([name, value]) => isDeepStrictEqual(metadata[name], value))
+  }
+
+  /**
+   * Returns the version of the head that a checkpoint is for. A writer that has seen none may go on from the head alone,
+   * or begin anew.
+   */
+  async #expected(thread: string, ns: string, parent: string | undefined, id: string): Promise<number> {
+    const seen = this.#heads.seen(thread, ns, id, parent)
+    if (seen !== undefined) {
+      return seen
+    }
+    const head = await this.#store.get(thread, layout.headKey(ns))
+    if (head && parent !== undefined && parent !== head.value.id) {
+      throw superseded(thread, ns, parent)
+    }
+    return head?.version ?? 0
+  }
+
+  /** Carries out operations, but those for absent keys that are there. */
+  async #putAbsent(thread: string, prefix: string, ops: readonly Op[]): Promise<void> {
+    for (let left = ops; left.length > 0; ) {
+      try {
+        await this.#store.atomic(thread, left)
+        return
+      } catch (error) {
+        if (!(error instanceof VersionConflictError)) {
+          throw error
+        }
+        const there = new Set(await this.#store.keys(thread, prefix))
+        left = left.filter(({ key, expectedVersion }) => expectedVersion === undefined || !there.has(key))
+      }
+    }
+  }
+
+  async #dumpBoth(checkpoint: unknown, metadata: unknown): Promise<{ checkpoint: Typed; metadata: Typed }> {
+    return { checkpoint: await this.#dump(checkpoint), metadata: await this.#dump(metadata) }
+  }
+
+  async #dump(value: unknown): Promise<Typed> {
+    const [type, bytes] = await this.serde.dumpsTyped(value)
+    return [type, Buffer.from(bytes).toString("base64")]
+  }
+
+  #load([type, base64]: Typed): Promise<any> {
+    return this.serde.loadsTyped(type, Buffer.from(base64, "base64"))
+  }
+}
+
+/** Divides documents into what must be there early, and what fits the last write beside the head. */
+function divide(documents: { main: SetOp; pieces: SetOp[] }[]): { early: SetOp[]; last: SetOp[] } {
+  const early = documents.flatMap(({ pieces }) => pieces)
+  const last = documents.map(({ main }) => main)
+  const length = () => last.reduce((sum, op) => sum + opLength(op), 0)
+  while (last.length > 1 && (last.length >= mostOps || length() > mostLength)) {
+    early.push(last.pop() as SetOp)
+  }
+  return { early, last }
+}
+
+function threadOf(config: RunnableConfig): string | undefined {
+  const thread: unknown = config.configurable?.["thread_id"]
+  return thread === undefined || thread === null || thread === "" ? undefined : String(thread)
+}
+
+function requireThread(config: RunnableConfig): string {
+  const thread = threadOf(config)
+  if (thread === undefined) {
+    throw new Error("the config has no configurable thread_id")
+  }
+  return thread
+}
+
+function namespaceOf(config: RunnableConfig): string {
+  return config.configurable?.["checkpoint_ns"] ?? ""
+}
+
+function place(thread: string, ns: string, id: string): RunnableConfig {
+  return { configurable: { thread_id: thread, checkpoint_ns: ns, checkpoint_id: id } }
+}
+
+function explain(thread: string, ns: string, parent: string | undefined): (error: unknown) => never {
+  return (error) => {
+    throw error instanceof VersionConflictError ? superseded(thread, ns, parent, error) : error
+  }
+}
+
+function superseded(thread: string, ns: string, parent: string | undefined, cause?: VersionConflictError): Error {
+  const where = `thread ${JSON.stringify(thread)}${ns ? `, namespace ${JSON.stringify(ns)},` : ""}`
+  const { expectedVersion, currentVersion } = cause ?? {}
+  return new VersionConflictError({
+    code: "VERSION_CONFLICT",
+    outcome: "not_applied",
+    message: `${where} has a newer checkpoint of another writer than ${parent}: read it and go on from there`,
+    ...(expectedVersion === undefined ? {} : { expectedVersion }),
+    ...(currentVersion === undefined ? {} : { currentVersion }),
+    ...(cause ? { cause } : {}),
+  })
+}

@@ -1,0 +1,1 @@
+export { Cluster } from "../../typescript/tests/cluster/cluster.js"

@@ -1,0 +1,187 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import type { Readable, Writable } from "node:stream"
+import { Annotation, END, START, StateGraph } from "@langchain/langgraph"
+import { type CheckpointTuple, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint"
+import { StateraftSaver } from "@stateraft/langgraph"
+import { StateraftClient, VersionConflictError } from "stateraft"
+import { Cluster } from "./cluster.js"
+
+let cluster: Cluster
+let client: StateraftClient
+let saver: StateraftSaver
+beforeAll(async () => {
+  cluster = await Cluster.start()
+  client = new StateraftClient({ endpoints: cluster.urls })
+})
+beforeEach(() => {
+  saver = new StateraftSaver(client, { prefix: randomUUID() })
+})
+afterAll(() => cluster?.stop())
+
+const metadata = { source: "loop", step: 0, parents: {} } as const
+
+async function put(on: StateraftSaver, config: CheckpointTuple["config"], value: unknown, id = uuid6(1)) {
+  const version = on.getNextVersion(undefined)
+  const checkpoint = { ...emptyCheckpoint(), id, channel_values: { log: value }, channel_versions: { log: version } }
+  return on.put(config, checkpoint, metadata, { log: version })
+}
+
+async function collect(from: AsyncIterable<CheckpointTuple>): Promise<CheckpointTuple[]> {
+  const all: CheckpointTuple[] = []
+  for await (const tuple of from) {
+    all.push(tuple)
+  }
+  return all
+}
+
+/** A process that goes on with a thread, see writer.mjs. */
+class Writer {
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>
+  readonly #answers: AsyncIterator<string>
+
+  constructor(prefix: string, thread: string) {
+    const script = join(import.meta.dirname, "writer.mjs")
+    this.#process = spawn(process.execPath, [script, cluster.urls.join(","), prefix, thread], {
+      stdio: ["pipe", "pipe", "inherit"],
+    })
+    this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]()
+  }
+
+  async ask(line: string): Promise<unknown> {
+    this.#process.stdin.write(`${line}\n`)
+    return JSON.parse((await this.#answers.next()).value)
+  }
+
+  stop(): void {
+    this.#process.stdin.end()
+  }
+}
+
+test("of two processes that go on from one checkpoint, one is refused, and the thread has no fork", async () => {
+  const [prefix, thread] = [randomUUID(), "t"]
+  const [ada, bob] = [new Writer(prefix, thread), new Writer(prefix, thread)]
+  const [a1, b1, a2, b2, b3] = Array.from({ length: 5 }, (_, i) => uuid6(i)) as [string, string, string, string, string]
+  try {
+    // Both begin.
+    expect([await ada.ask("read"), await bob.ask("read")]).toEqual([{ id: null }, { id: null }])
+    expect(await ada.ask(`put ${a1}`)).toEqual({ put: a1 })
+    expect(await bob.ask(`put ${b1}`)).toEqual({ code: "VERSION_CONFLICT", name: "VersionConflictError" })
+    // Both go on.
+    expect([await ada.ask("read"), await bob.ask("read")]).toEqual([{ id: a1 }, { id: a1 }])
+    expect(await ada.ask(`put ${a2}`)).toEqual({ put: a2 })
+    expect(await bob.ask(`put ${b2}`)).toEqual({ code: "VERSION_CONFLICT", name: "VersionConflictError" })
+    // The one that was refused reads again.
+    expect(await bob.ask("read")).toEqual({ id: a2 })
+    expect(await bob.ask(`put ${b3}`)).toEqual({ put: b3 })
+  } finally {
+    ada.stop()
+    bob.stop()
+  }
+  const reader = new StateraftSaver(client, { prefix })
+  const chain = await collect(reader.list({ configurable: { thread_id: thread } }))
+  expect(
+    chain.map(({ checkpoint, parentConfig }) => [checkpoint.id, parentConfig?.configurable?.["checkpoint_id"]]),
+  ).toEqual([
+    [b3, a2],
+    [a2, a1],
+    [a1, undefined],
+  ])
+})
+
+test("a fork that is meant, from an older checkpoint that was read, is put", async () => {
+  const first = await put(saver, { configurable: { thread_id: "t" } }, "first")
+  const second = await put(saver, first, "second")
+  await saver.getTuple(first)
+  const fork = await put(saver, first, "fork")
+  expect((await saver.getTuple(fork))?.parentConfig).toEqual(first)
+  expect((await saver.getTuple(second))?.checkpoint.channel_values).toEqual({ log: "second" })
+  expect((await saver.getTuple({ configurable: { thread_id: "t" } }))?.checkpoint.channel_values).toEqual({
+    log: "fork",
+  })
+})
+
+test("a saver that has seen neither the head nor the parent goes on from the head alone", async () => {
+  const prefix = randomUUID()
+  const writer = new StateraftSaver(client, { prefix })
+  const first = await put(writer, { configurable: { thread_id: "t" } }, 1)
+  const second = await put(writer, first, 2)
+  const other = new StateraftSaver(client, { prefix })
+  await expect(put(other, first, 3)).rejects.toBeInstanceOf(VersionConflictError)
+  await put(other, second, 3)
+})
+
+test("values beyond a node's limit, and more channels than an atomic write takes", async () => {
+  const long = "漢".repeat(1_500_000)
+  const config = await put(saver, { configurable: { thread_id: "t" } }, long)
+  await saver.putWrites(config, [["log", long]], "task")
+  const tuple = await saver.getTuple(config)
+  expect(tuple?.checkpoint.channel_values).toEqual({ log: long })
+  expect(tuple?.pendingWrites).toEqual([["task", "log", long]])
+
+  const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`c${i}`, i]))
+  const versions = Object.fromEntries(Object.keys(values).map((name) => [name, 1]))
+  const checkpoint = { ...emptyCheckpoint(), id: uuid6(1), channel_values: values, channel_versions: versions }
+  const wide = await saver.put(config, checkpoint, metadata, versions)
+  expect((await saver.getTuple(wide))?.checkpoint.channel_values).toEqual(values)
+
+  await saver.deleteThread("t")
+  expect(await saver.getTuple(config)).toBeUndefined()
+  expect(await collect(saver.list({}))).toEqual([])
+})
+
+test("a writer that slept through the deletion of its thread cannot go on", async () => {
+  const first = await put(saver, { configurable: { thread_id: "t" } }, 1)
+  await saver.deleteThread("t")
+  await expect(put(saver, first, 2)).rejects.toBeInstanceOf(VersionConflictError)
+})
+
+test("ordinary writes are kept as they were first put, special ones are replaced", async () => {
+  const config = await put(saver, { configurable: { thread_id: "t" } }, 1)
+  await saver.putWrites(
+    config,
+    [
+      ["log", "a"],
+      ["__error__", "first"],
+    ],
+    "task",
+  )
+  await saver.putWrites(
+    config,
+    [
+      ["log", "b"],
+      ["__error__", "second"],
+      ["more", "c"],
+    ],
+    "task",
+  )
+  const { pendingWrites } = (await saver.getTuple(config)) ?? {}
+  expect(pendingWrites).toEqual([
+    ["task", "__error__", "second"],
+    ["task", "log", "a"],
+    ["task", "more", "c"],
+  ])
+})
+
+test("a graph that another instance resumes", async () => {
+  const prefix = randomUUID()
+  const State = Annotation.Root({
+    log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
+  })
+  const graph = () =>
+    new StateGraph(State)
+      .addNode("one", () => ({ log: ["one"] }))
+      .addNode("two", () => ({ log: ["two"] }))
+      .addEdge(START, "one")
+      .addEdge("one", "two")
+      .addEdge("two", END)
+      .compile({ checkpointer: new StateraftSaver(client, { prefix }), interruptBefore: ["two"] })
+  const config = { configurable: { thread_id: "conversation" } }
+  expect(await graph().invoke({ log: ["start"] }, config)).toMatchObject({ log: ["start", "one"] })
+  expect(await graph().invoke(null, config)).toMatchObject({ log: ["start", "one", "two"] })
+  expect(await graph().invoke({ log: ["again"] }, config)).toMatchObject({
+    log: ["start", "one", "two", "again", "one"],
+  })
+})
