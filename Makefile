@@ -28,6 +28,10 @@ bench: ## load on a throw-away three-node cluster
 torture: ## five minutes of faults against a cluster; as root, with those of network and disk
 	go run ./cmd/torture --duration 5m
 
+.PHONY: docs
+docs: ## docs/cli.md anew, from what --help says
+	go test ./cmd/stateraft -run '^TestReference$$' -reference
+
 .PHONY: proto
 proto: ## the Go code of every .proto file anew
 	scripts/proto.sh
