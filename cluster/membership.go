@@ -117,7 +117,18 @@ func (n *Node) found(ctx context.Context, set []founder) (done bool, why string)
 			return false, fmt.Sprintf("founder %s: %v", f.Raft, err)
 		}
 	}
-	if err := n.id.setClusterID(clusterIDOf(set)); err != nil {
+	return n.becomeFounder()
+}
+
+// hasPromised reports whether this node has promised to found a cluster.
+func (n *Node) hasPromised(clusterID []byte) bool {
+	set := n.id.promised()
+	return len(set) > 0 && bytes.Equal(clusterID, clusterIDOf(set))
+}
+
+// becomeFounder founds the cluster that all its founders have promised.
+func (n *Node) becomeFounder() (done bool, why string) {
+	if err := n.id.setClusterID(clusterIDOf(n.id.promised())); err != nil {
 		return false, err.Error()
 	}
 	return n.finishFounding()
@@ -190,6 +201,11 @@ func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, wh
 	}})
 	if err == nil {
 		err = errorOf(resp)
+	}
+	if err != nil && !errors.Is(err, ErrRefused) && n.hasPromised(m.ClusterId) {
+		// A founder that was quicker cannot admit anyone before a majority
+		// has founded the cluster too. It knows of every founder's promise.
+		return n.becomeFounder()
 	}
 	if err != nil {
 		return false, fmt.Sprintf("%s did not admit it: %v", m.Name, err)
