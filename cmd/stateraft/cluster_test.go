@@ -39,10 +39,8 @@ type processNode struct {
 func startCluster(t *testing.T, flags ...string) *processCluster {
 	t.Helper()
 	const size = 3
-	var http, raft, gossip []string
-	for range size {
-		http, raft, gossip = append(http, freeAddr(t)), append(raft, freeAddr(t)), append(gossip, freeAddr(t))
-	}
+	addrs := freeAddrs(t, 3*size)
+	http, raft, gossip := addrs[:size], addrs[size:2*size], addrs[2*size:]
 	dir := t.TempDir()
 	c := new(processCluster)
 	for i := range size {
@@ -61,14 +59,21 @@ func startCluster(t *testing.T, flags ...string) *processCluster {
 	return c
 }
 
-func freeAddr(t *testing.T) string {
+// freeAddrs returns addresses that nobody listens at, below the ports that
+// outgoing connections take: one of those could have it when a node restarts.
+func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var addrs []string
+	for tries := 0; len(addrs) < n; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			addrs = append(addrs, l.Addr().String())
+		} else if tries == 100 {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addrs
 }
 
 func (n *processNode) start(t *testing.T) {
