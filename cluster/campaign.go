@@ -48,7 +48,7 @@ func (n *Node) isGone(ctx context.Context, to leader) bool {
 	ctx, cancel := context.WithTimeout(ctx, campaignTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
-		_, err := n.call(ctx, to.addr, &clusterpb.Request{Term: &clusterpb.Term{}})
+		_, err := n.call(ctx, to.at(), &clusterpb.Request{Term: &clusterpb.Term{}})
 		switch {
 		case err == nil:
 			return false
@@ -126,7 +126,7 @@ func (n *Node) logEndNow() logEnd {
 // askGone asks a voter whether the leader is gone for it too.
 func (n *Node) askGone(ctx context.Context, s raft.Server, gone leader, term uint64) (logEnd, bool) {
 	req := &clusterpb.Request{LeaderGone: &clusterpb.LeaderGone{LeaderId: gone.id, Term: term}}
-	resp, err := n.call(ctx, string(s.Address), req)
+	resp, err := n.call(ctx, n.gossip.locate(s.ID, s.Address), req)
 	if err != nil || resp.Code != clusterpb.Response_OK || !resp.Live {
 		return logEnd{}, false
 	}

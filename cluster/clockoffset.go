@@ -71,7 +71,7 @@ func (n *Node) offsetFrom(ctx context.Context, to leader) (offset time.Duration,
 	var best time.Duration
 	for range clockAsks {
 		asked := time.Now()
-		resp, err := n.call(ctx, to.addr, &clusterpb.Request{Clock: &clusterpb.Clock{}})
+		resp, err := n.call(ctx, to.at(), &clusterpb.Request{Clock: &clusterpb.Clock{}})
 		if took := time.Since(asked); err == nil && resp.Code == clusterpb.Response_OK && (!ok || took < best) {
 			offset, best, ok = -n.clock.ahead(resp.Wall, took), took, true
 		}

@@ -66,7 +66,7 @@ func (n *Node) submit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Res
 	if to.id == n.id.nodeID() {
 		return n.commit(ctx, p)
 	}
-	resp, err := n.call(ctx, to.addr, &clusterpb.Request{Propose: p})
+	resp, err := n.call(ctx, to.at(), &clusterpb.Request{Propose: p})
 	if err != nil {
 		return nil, err
 	}

@@ -265,7 +265,7 @@ func (n *Node) askAll(ctx context.Context, servers []raft.Server, req *clusterpb
 			continue
 		}
 		wg.Go(func() {
-			resp, err := n.call(ctx, string(s.Address), req)
+			resp, err := n.call(ctx, n.gossip.locate(s.ID, s.Address), req)
 			if err != nil || resp.Code != clusterpb.Response_OK {
 				return
 			}

@@ -27,6 +27,9 @@ type leader struct {
 	ctx  context.Context // ends when this node learns of another, or of none
 }
 
+// at is where the leader answers.
+func (l leader) at() string { return at(l.id, l.addr) }
+
 func newLeaders(r consensus) *leaders {
 	l := &leaders{raft: r, events: make(chan raft.Observation, 8), done: make(chan struct{})}
 	l.observer = raft.NewObserver(l.events, false, func(o *raft.Observation) bool {

@@ -208,6 +208,7 @@ func (n *Node) openGossip() (err error) {
 		meta:      n.gossipMeta,
 		logger:    n.cfg.Logger,
 	})
+	n.rafts.gossip.Store(n.gossip)
 	return err
 }
 

@@ -128,7 +128,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	if to.id == q.NodeId {
 		return n.confirmIndex(ctx, q)
 	}
-	resp, err := n.call(ctx, to.addr, &clusterpb.Request{ReadIndex: q})
+	resp, err := n.call(ctx, to.at(), &clusterpb.Request{ReadIndex: q})
 	if err != nil {
 		return 0, err
 	}
@@ -176,10 +176,10 @@ func (n *Node) showTerm(ctx context.Context, voters []raft.Server, term uint64, 
 		if asked == len(voters) {
 			return
 		}
-		addr := string(voters[asked].Address)
+		voter := voters[asked]
 		asked++
 		go func() {
-			resp, err := n.call(ctx, addr, &clusterpb.Request{Term: &clusterpb.Term{}})
+			resp, err := n.call(ctx, n.gossip.locate(voter.ID, voter.Address), &clusterpb.Request{Term: &clusterpb.Term{}})
 			results <- err == nil && resp.Code == clusterpb.Response_OK && resp.Term == term
 		}()
 	}

@@ -64,7 +64,8 @@ func (s *simNode) start() {
 	n.clock = newClock(n.cfg.Tuning.Wall, n.cfg.Tuning.Monotonic)
 	n.fsm = &raftFSM{state: n.state, before: func() {}, onApply: n.onApply, onRestore: n.onRestore, fatal: n.fatal, logger: n.cfg.Logger}
 	n.call = func(ctx context.Context, addr string, req *clusterpb.Request) (*clusterpb.Response, error) {
-		return w.call(ctx, s.id, simID(addr), req)
+		_, name := splitAt(addr)
+		return w.call(ctx, s.id, simID(name), req)
 	}
 	n.readLog = s.raft.read
 	n.committer = newCommitter(s.raft, n.clock, n.metrics)

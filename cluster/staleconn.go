@@ -29,10 +29,10 @@ func hasEnded(err error) bool {
 
 // RequestVote implements raft.Transport.
 func (r *raftTransport) RequestVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	return onLiveConn(func() error { return r.NetworkTransport.RequestVote(id, target, req, resp) })
+	return onLiveConn(func() error { return r.NetworkTransport.RequestVote(id, r.locate(id, target), req, resp) })
 }
 
 // RequestPreVote implements raft.WithPreVote.
 func (r *raftTransport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	return onLiveConn(func() error { return r.NetworkTransport.RequestPreVote(id, target, req, resp) })
+	return onLiveConn(func() error { return r.NetworkTransport.RequestPreVote(id, r.locate(id, target), req, resp) })
 }

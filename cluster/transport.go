@@ -249,9 +249,11 @@ func (t *transport) hello() *clusterpb.Hello {
 	return &clusterpb.Hello{Wire: wireVersion, ClusterId: h.ClusterId, NodeId: h.NodeId}
 }
 
-// connect dials addr and opens that conversation, introducing this node as
-// ours. ctx has a deadline, for all of it.
-func (t *transport) connect(ctx context.Context, kind byte, addr string, ours *clusterpb.Hello) (*link, error) {
+// connect dials an address, which may be one made by [at], and opens that
+// conversation, introducing this node as ours. ctx has a deadline, for all of
+// it.
+func (t *transport) connect(ctx context.Context, kind byte, address string, ours *clusterpb.Hello) (*link, error) {
+	nodeID, addr := splitAt(address)
 	conn, err := t.config.dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -266,6 +268,9 @@ func (t *transport) connect(ctx context.Context, kind byte, addr string, ours *c
 		l.Conn = tls.Client(conn, clientTLS(t.config.tls, addr))
 	}
 	theirs, err := greet(l, kind, ours)
+	if err == nil && nodeID != "" && theirs.NodeId != nodeID {
+		err = fmt.Errorf("node %s is there, not %s", theirs.NodeId, nodeID)
+	}
 	if err != nil {
 		l.Close()
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)

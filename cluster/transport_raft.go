@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -22,6 +23,7 @@ type raftTransport struct {
 	streams *raftStreams
 	notices *commitNotices
 	gate    *rpcGate
+	gossip  atomic.Pointer[gossip] // shows where members are; nil at first, for gossip begins after raft
 
 	heartbeats heartbeatGuard
 }
@@ -65,6 +67,7 @@ func (r *raftTransport) campaign(ctx context.Context) {
 
 // AppendEntries implements raft.Transport.
 func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	target = r.locate(id, target)
 	r.notices.sending(id, target, req)
 	err := r.appendEntries(id, target, req, resp)
 	r.notices.sent(id, req, err == nil && resp.Success)
@@ -83,9 +86,14 @@ func (r *raftTransport) appendEntries(id raft.ServerID, target raft.ServerAddres
 // InstallSnapshot implements raft.Transport.
 func (r *raftTransport) InstallSnapshot(id raft.ServerID, target raft.ServerAddress, req *raft.InstallSnapshotRequest, resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	r.notices.installing(id, req.Term)
-	err := r.NetworkTransport.InstallSnapshot(id, target, req, resp, data)
+	err := r.NetworkTransport.InstallSnapshot(id, r.locate(id, target), req, resp, data)
 	r.notices.installed(id, req, err == nil && resp.Success)
 	return err
+}
+
+// TimeoutNow implements raft.Transport.
+func (r *raftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, req *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	return r.NetworkTransport.TimeoutNow(id, r.locate(id, target), req, resp)
 }
 
 // Close implements raft.WithClose. Node calls go on.
