@@ -18,7 +18,7 @@ func shifted(t *testing.T, tune func(*cluster.Config)) (*clustertest.Cluster, *[
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
 		shift := &shifts[next]
 		next++
-		cfg.Tuning.Heartbeat, cfg.Tuning.Election, cfg.Tuning.Lease = testHeartbeat, testHeartbeat, testHeartbeat/2
+		clustertest.Steady(cfg) // every offset is against the clock of the node that leads
 		cfg.Tuning.Wall = func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
 		if tune != nil {
 			tune(cfg)

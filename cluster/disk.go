@@ -55,7 +55,10 @@ func (n *Node) openLog() (*snapshots, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the raft log: %w", err)
 	}
-	return snapshots, n.alignLog(snapshots)
+	if err := n.alignLog(snapshots); err != nil {
+		return nil, err
+	}
+	return snapshots, n.undoFounding()
 }
 
 // alignLog makes the log continue the newest snapshot that is whole, which is

@@ -118,16 +118,7 @@ func TestDamagedDiskHeals(t *testing.T) {
 			})
 			n := c.Follower()
 			oldID := n.ID()
-			for i := range 400 {
-				c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
-			}
-			snapshots := filepath.Join(n.Config.DataDir, "snapshots/*/state.bin")
-			clustertest.Eventually(t, "two snapshots", func() error {
-				if found, _ := filepath.Glob(snapshots); len(found) < 2 {
-					return fmt.Errorf("%d", len(found))
-				}
-				return nil
-			})
+			snapshotTwice(t, c, n)
 			n.Stop(t)
 			found, _ := filepath.Glob(filepath.Join(n.Config.DataDir, tt.pattern))
 			if tt.newest {
@@ -154,6 +145,19 @@ func TestDamagedDiskHeals(t *testing.T) {
 				t.Errorf("%d members, want 3", len(members))
 			}
 		})
+	}
+}
+
+// snapshotTwice writes k0 to k99 at least, until the node has two snapshots.
+func snapshotTwice(t *testing.T, c *clustertest.Cluster, n *clustertest.Node) {
+	t.Helper()
+	for i, taken := 0, 0; i < 100 || taken < 2; i++ {
+		c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
+		found, err := filepath.Glob(filepath.Join(n.Config.DataDir, "snapshots/*/state.bin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = len(found)
 	}
 }
 

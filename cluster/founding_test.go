@@ -1,12 +1,17 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/cluster/clustertest"
@@ -43,4 +48,180 @@ func TestQuickFounders(t *testing.T) {
 			c.Nodes[2].Set(t, "wf", "k", "1")
 		})
 	}
+}
+
+// A listener is a node's log, and receives once for every line with a text.
+type listener struct {
+	text  string
+	heard chan struct{}
+}
+
+func listen(text string) listener { return listener{text, make(chan struct{}, 100)} }
+
+func (l listener) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l listener) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(l.text)) {
+		select {
+		case l.heard <- struct{}{}:
+		default:
+		}
+	}
+	return len(line), nil
+}
+
+// await waits until the text was logged n times.
+func (l listener) await(t *testing.T, n int) {
+	t.Helper()
+	timeout := time.After(clustertest.Patience)
+	for i := range n {
+		select {
+		case <-l.heard:
+		case <-timeout:
+			t.Fatalf("%q was logged %d times, want %d", l.text, i, n)
+		}
+	}
+}
+
+// Ensure a node that stops between the two writes with which Raft founds a
+// cluster founds it at its next start.
+func TestFoundingIsCutShort(t *testing.T) {
+	c := clustertest.New(t, 0, nil)
+	var left atomic.Int64
+	left.Store(2) // the beginning of the log, and the term
+	n := c.Add(func(cfg *cluster.Config) {
+		cfg.BootstrapExpect = 1
+		cfg.Tuning.BeforeWrite = func() error {
+			if left.Add(-1) < 0 {
+				return errBroken
+			}
+			return nil
+		}
+	})
+	<-n.Fatal
+	n.Kill()
+	n.Config.Tuning.BeforeWrite = nil
+	n.Start(t)
+	c.WaitReady(n)
+	n.Set(t, "ns", "k", "1")
+}
+
+// Ensure founders bind themselves to none that they do not reach: one that is
+// emptied before they do is another founder when it is back.
+func TestFounderIsEmptied(t *testing.T) {
+	c := clustertest.New(t, 0, nil)
+	var open atomic.Bool
+	tried := listen("not yet")
+	for range 3 {
+		c.Add(func(cfg *cluster.Config) {
+			cfg.BootstrapExpect, cfg.Logger = 3, tried.logger()
+			cfg.Tuning.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if !open.Load() {
+					return nil, errors.New("not yet")
+				}
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			}
+		})
+	}
+	tried.await(t, 3)
+	emptied := c.Nodes[2]
+	emptied.Stop(t)
+	emptied.Wipe(t)
+	emptied.Start(t)
+	open.Store(true)
+	c.WaitReady(c.Nodes...)
+}
+
+// Ensure a node that founded its cluster alone, and is emptied after that has
+// grown, looks for it before it founds another.
+func TestFounderOfOneIsEmptied(t *testing.T) {
+	c := clustertest.New(t, 1, nil)
+	for range 2 {
+		n := c.Add(nil)
+		c.WaitReady(n)
+		waitRole(t, c, n, "voter")
+	}
+	emptied, others := c.Nodes[0], c.Nodes[1:]
+	old := emptied.ID()
+	emptied.Stop(t)
+	emptied.Wipe(t)
+	slow, err := net.Listen("tcp", "127.0.0.1:0") // the first to be asked; it lets the node wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	waits := listen("have not all been tried")
+	emptied.Config.Join, emptied.Config.Logger = []string{slow.Addr().String(), others[0].GossipAddr()}, waits.logger()
+	emptied.Start(t)
+	waits.await(t, 1)
+	slow.Close()
+	if err := c.LeaderAmong(others...).RemoveMember(within(t, 10*time.Second), old); err != nil {
+		t.Fatal(err)
+	}
+	c.WaitReady(emptied)
+	if got, want := emptied.ClusterID(), others[0].ClusterID(); !bytes.Equal(got, want) {
+		t.Errorf("it is of cluster %x, want %x", got, want)
+	}
+}
+
+// Ensure a node that the configuration shows is admitted only when that is
+// committed: another leader may not know it.
+func TestAdmittedWhenCommitted(t *testing.T) {
+	var cut atomic.Bool
+	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		cfg.Tuning.WatchTick = time.Hour
+		cfg.Tuning.BeforeReplicate = func(string) error {
+			if cut.Load() {
+				return errors.New("cut")
+			}
+			return nil
+		}
+	})
+	leader := c.Leader()
+	cut.Store(true)
+	first := make(chan error, 1)
+	admit := func() error { return leader.Admit(within(t, clustertest.Patience), "joiner", "127.0.0.1:1") }
+	go func() { first <- admit() }()
+	clustertest.Eventually(t, "in the configuration", func() error {
+		if servers := leader.Raft().GetConfiguration().Configuration().Servers; len(servers) != 4 {
+			return fmt.Errorf("%d servers", len(servers))
+		}
+		return nil
+	})
+	if err := admit(); err == nil {
+		t.Error("a node was admitted that no other member knows")
+	}
+	cut.Store(false)
+	if err := <-first; err != nil {
+		t.Errorf("the first attempt, once it is committed: %v", err)
+	}
+	if err := admit(); err != nil {
+		t.Errorf("an attempt of one that is a member: %v", err)
+	}
+}
+
+// Ensure a member that cannot be moved holds up no other.
+func TestMemberCannotMove(t *testing.T) {
+	moves := listen("member moved")
+	c := clustertest.New(t, 3, func(cfg *cluster.Config) { cfg.Logger = moves.logger() })
+	n := c.Follower()
+	n.Stop(t)
+	n.Config.Join = nil
+	for _, other := range c.Running() {
+		n.Config.Join = append(n.Config.Join, other.GossipAddr())
+		if !other.Leading() {
+			n.Config.AdvertiseRaft = other.RaftAddr()
+		}
+	}
+	n.Start(t)
+	moves.await(t, 1)
+	joiner := c.Add(nil)
+	clustertest.Eventually(t, "promoted", func() error {
+		for _, s := range c.Leader().Raft().GetConfiguration().Configuration().Servers {
+			if string(s.ID) == joiner.ID() && s.Suffrage == raft.Voter {
+				return nil
+			}
+		}
+		return errors.New("not yet")
+	})
 }

@@ -67,7 +67,8 @@ type gossip struct {
 	alive  map[string]*clusterpb.GossipMeta
 	former map[string]time.Time // gossip addresses of members that went away, and when
 	warned map[string]bool      // nodes whose meta could not be read
-	change chan struct{}        // closed at the next change of alive
+	looked bool                 // every address to join was tried once
+	change chan struct{}        // closed at the next change of alive or looked
 }
 
 // startGossip listens, and joins others in the background: nobody needs to be
@@ -198,8 +199,16 @@ func (g *gossip) members() []*clusterpb.GossipMeta {
 	return list
 }
 
-// changed returns a channel that is closed when members next changes. Take it
-// before calling members, so as to miss nothing.
+// hasLooked reports whether every address to join has been tried once, so that
+// members shows who answered. Ask it before members.
+func (g *gossip) hasLooked() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.looked
+}
+
+// changed returns a channel that is closed when members or hasLooked next
+// changes. Take it before calling them, so as to miss nothing.
 func (g *gossip) changed() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -244,6 +253,7 @@ func (g *gossip) joinLoop(ctx context.Context) {
 	for {
 		changed := g.changed()
 		g.joinMissing(ctx)
+		g.noteLooked(ctx)
 		pause = min(2*pause, joinPauseMax)
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2)):
@@ -265,6 +275,16 @@ func (g *gossip) joinMissing(ctx context.Context) {
 				g.list.Join([]string{addr}) // says itself what went wrong
 			}
 		}
+	}
+}
+
+// noteLooked ends the first look for others, unless that was cut short.
+func (g *gossip) noteLooked(ctx context.Context) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.looked && ctx.Err() == nil {
+		g.looked = true
+		g.announceChange()
 	}
 }
 

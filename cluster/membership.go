@@ -28,8 +28,17 @@ func (n *Node) gossipMeta() *clusterpb.GossipMeta {
 		ClusterId: n.id.clusterID(), NodeId: n.id.nodeID(), Name: n.cfg.Name,
 		Http: n.cfg.AdvertiseHTTP, Raft: n.transport.advertised(),
 		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
-		Replica: n.cfg.Replica, Expect: uint32(n.cfg.BootstrapExpect),
+		Replica: n.cfg.Replica, Expect: uint32(n.expects()),
 	}
+}
+
+// expects returns how many nodes, this one included, found a cluster with this
+// one; 0: it only joins, as does one that is to join its former cluster again.
+func (n *Node) expects() int {
+	if (n.id.replaces() != replaced{}) {
+		return 0
+	}
+	return n.cfg.BootstrapExpect
 }
 
 // runMembership brings a node that belongs to no cluster into one: an existing
@@ -60,23 +69,26 @@ func (n *Node) becomeMember(ctx context.Context) (done bool, why string) {
 	if len(n.id.clusterID()) > 0 {
 		return n.finishFounding()
 	}
+	looked, expect := n.gossip.hasLooked(), n.expects()
 	var candidates []*clusterpb.GossipMeta
 	for _, m := range n.gossip.members() {
 		if len(m.ClusterId) > 0 {
 			if done, why = n.join(ctx, m); done {
 				return done, why
 			}
-		} else if !m.Replica && int(m.Expect) == n.cfg.BootstrapExpect {
+		} else if !m.Replica && int(m.Expect) == expect {
 			candidates = append(candidates, m)
 		}
 	}
-	switch expect := n.cfg.BootstrapExpect; {
+	switch {
 	case why != "":
 		return false, why
-	case expect == 0 || n.id.replaces() != replaced{}:
+	case expect == 0:
 		return false, "no member of a cluster is in sight"
 	case len(n.id.promised()) > 0:
 		return n.found(ctx, n.id.promised())
+	case !looked: // one that lost its disk would found a second cluster beside its own
+		return false, "the nodes to join have not all been tried"
 	case len(candidates) != expect:
 		return false, fmt.Sprintf("%d nodes are in sight that expect %d to found a cluster", len(candidates), expect)
 	default:
@@ -94,8 +106,14 @@ func foundersOf(candidates []*clusterpb.GossipMeta) []founder {
 }
 
 // found founds a cluster of exactly these nodes if all of them, this one
-// included, have durably promised to found no other.
+// included, have durably promised to found no other. Before this node promises
+// all must answer: a promise is for good, also if a founder never comes.
 func (n *Node) found(ctx context.Context, set []founder) (done bool, why string) {
+	if len(n.id.promised()) == 0 {
+		if err := n.askFounders(ctx, set, &clusterpb.Request{Status: &clusterpb.Status{}}); err != nil {
+			return false, err.Error()
+		}
+	}
 	if ok, err := n.id.promise(set); err != nil || !ok {
 		return false, fmt.Sprintf("this node has promised to found another cluster (%v)", err)
 	}
@@ -103,21 +121,29 @@ func (n *Node) found(ctx context.Context, set []founder) (done bool, why string)
 	for _, f := range set {
 		req.Promise.Founders = append(req.Promise.Founders, &clusterpb.Founder{NodeId: f.NodeID, Raft: f.Raft})
 	}
+	if err := n.askFounders(ctx, set, req); err != nil {
+		return false, err.Error()
+	}
+	return n.becomeFounder()
+}
+
+// askFounders asks all founders but this node. All must agree.
+func (n *Node) askFounders(ctx context.Context, set []founder, req *clusterpb.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	for _, f := range set {
 		if f.NodeID == n.id.nodeID() {
 			continue
 		}
-		resp, err := n.call(ctx, f.Raft, req)
+		resp, err := n.call(ctx, at(f.NodeID, f.Raft), req)
 		if err == nil {
 			err = errorOf(resp)
 		}
 		if err != nil {
-			return false, fmt.Sprintf("founder %s: %v", f.Raft, err)
+			return fmt.Errorf("founder %s: %w", f.Raft, err)
 		}
 	}
-	return n.becomeFounder()
+	return nil
 }
 
 // hasPromised reports whether this node has promised to found a cluster.
@@ -155,12 +181,32 @@ func (n *Node) finishFounding() (done bool, why string) {
 	for _, f := range set {
 		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(f.NodeID), Address: raft.ServerAddress(f.Raft)})
 	}
-	err := n.committer.await(n.raft.BootstrapCluster(c))
-	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+	switch err := n.committer.await(n.raft.BootstrapCluster(c)); {
+	case errors.Is(err, raft.ErrCantBootstrap): // it has voted, or been given the log meanwhile
+		return false, "another founder was quicker and is to send the log"
+	case err != nil:
 		return false, err.Error()
 	}
 	n.cfg.Logger.Info("cluster founded", "cluster", fmt.Sprintf("%x", n.id.clusterID()), "voters", len(set))
 	return true, ""
+}
+
+// termKey is Raft's name for its current term in the stable store.
+var termKey = []byte("CurrentTerm")
+
+// undoFounding undoes the half that a crash can leave of a founding, so that
+// finishFounding begins it anew: Raft notes term 1, and the configuration in a
+// second write. Nothing else leaves term 1 and no log, and nobody was voted for
+// in that term: a candidate has a configuration and asks for term 2 at least.
+func (n *Node) undoFounding() error {
+	last, err := n.store.LastIndex()
+	if err != nil || last > 0 || !n.hasPromised(n.id.clusterID()) {
+		return err
+	}
+	if term, _ := n.store.GetUint64(termKey); term != 1 { // an error Raft meets too
+		return nil
+	}
+	return n.store.SetUint64(termKey, 0)
 }
 
 // promise answers another founder's question.
@@ -169,7 +215,10 @@ func (n *Node) promise(founders []*clusterpb.Founder) error {
 	for i, f := range founders {
 		set[i] = founder{NodeID: f.NodeId, Raft: f.Raft}
 	}
-	switch ok, err := n.mayPromise(set); {
+	if why := n.foundsNot(set); why != "" {
+		return fmt.Errorf("%w: %s", ErrRefused, why)
+	}
+	switch ok, err := n.id.promise(set); {
 	case err != nil:
 		return err
 	case !ok:
@@ -178,15 +227,19 @@ func (n *Node) promise(founders []*clusterpb.Founder) error {
 	return nil
 }
 
-func (n *Node) mayPromise(set []founder) (bool, error) {
-	if slices.Equal(set, n.id.promised()) {
-		return true, nil
+// foundsNot says why this node cannot promise to found a cluster with set, its
+// earlier promise apart; empty: it can.
+func (n *Node) foundsNot(set []founder) string {
+	ours := n.id.clusterID()
+	switch {
+	case !slices.ContainsFunc(set, func(f founder) bool { return f.NodeID == n.id.nodeID() }):
+		return "the set of founders does not name this node, " + n.id.nodeID()
+	case len(ours) > 0 && !bytes.Equal(ours, clusterIDOf(set)):
+		return fmt.Sprintf("it belongs to cluster %x already", ours)
+	case len(n.id.promised()) == 0 && len(set) != n.expects():
+		return fmt.Sprintf("it expects %d founders, not %d", n.expects(), len(set))
 	}
-	inside := slices.ContainsFunc(set, func(f founder) bool { return f.NodeID == n.id.nodeID() })
-	if !inside || len(n.id.clusterID()) > 0 || len(set) != n.cfg.BootstrapExpect {
-		return false, nil
-	}
-	return n.id.promise(set)
+	return ""
 }
 
 // join asks a member to have this node admitted.
@@ -194,7 +247,7 @@ func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, wh
 	ctx, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
 	was := n.id.replaces()
-	resp, err := n.call(ctx, m.Raft, &clusterpb.Request{Join: &clusterpb.Join{
+	resp, err := n.call(ctx, at(m.NodeId, m.Raft), &clusterpb.Request{Join: &clusterpb.Join{
 		NodeId: n.id.nodeID(), Name: n.cfg.Name, Raft: n.transport.advertised(), Replica: n.cfg.Replica,
 		MinVersion: fsm.MinVersion, MaxVersion: n.cfg.Tuning.MaxVersion,
 		Replaces: was.NodeID, ReplacesIn: was.ClusterID,
@@ -230,12 +283,11 @@ func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Respons
 	if err := n.mayJoin(j); err != nil {
 		return nil, err
 	}
-	resp := &clusterpb.Response{ClusterId: n.id.clusterID()}
-	if n.hasServer(j.NodeId) {
-		return resp, nil
-	}
 	n.cfg.Logger.Info("admitting", "node", j.NodeId, "name", j.Name, "raft", j.Raft)
-	return resp, n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
+	// Also for one that the configuration shows: that may not be committed yet,
+	// and another leader would not know it. Raft lets a voter stay a voter.
+	err := n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
+	return &clusterpb.Response{ClusterId: n.id.clusterID()}, err
 }
 
 // removeReplaced removes the member that a joining node was before it lost its
@@ -318,7 +370,7 @@ func (n *Node) askLeader(ctx context.Context, req *clusterpb.Request) (*clusterp
 	if to.id == "" || to.id == n.id.nodeID() {
 		return nil, errNotLeader
 	}
-	resp, err := n.call(ctx, to.addr, req)
+	resp, err := n.call(ctx, to.at(), req)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 	promoteLag = 100
 )
 
-// reconcile brings the configuration, one change a round, to what the members
+// reconcile brings the configuration, change by change, to what the members
 // ask for: a learner that has been level for a while becomes a voter, a member
 // that moved gets its new address, and the protocol version rises when all
 // support it. It never removes a member: only the operator does, because
@@ -39,11 +40,14 @@ func (n *Node) reconcile(ctx context.Context) {
 	}
 }
 
+// reconcileOnce makes one round. A member for which it fails holds up none of
+// the others.
 func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]time.Time) error {
 	seen := make(map[string]*clusterpb.GossipMeta)
 	for _, m := range n.gossip.members() {
 		seen[m.NodeId] = m
 	}
+	var errs []error
 	for _, s := range n.servers() {
 		m := seen[string(s.ID)]
 		if m == nil {
@@ -51,7 +55,8 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			continue
 		}
 		if m.Raft != string(s.Address) && string(s.ID) != n.id.nodeID() {
-			return n.move(s, m.Raft)
+			errs = append(errs, n.move(s, m.Raft))
+			continue
 		}
 		if s.Suffrage == raft.Voter || m.Replica {
 			continue
@@ -65,10 +70,10 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			levelSince[s.ID] = time.Now()
 		} else if time.Since(since) >= n.cfg.Tuning.PromoteAfter {
 			n.cfg.Logger.Info("promoting to voter", "node", s.ID, "name", m.Name)
-			return n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout))
+			errs = append(errs, n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout)))
 		}
 	}
-	return n.raiseVersion(ctx)
+	return errors.Join(append(errs, n.raiseVersion(ctx))...)
 }
 
 // move gives a member its new address.

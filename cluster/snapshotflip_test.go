@@ -2,7 +2,9 @@ package cluster_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,10 +76,8 @@ func TestSnapshotDamagedWhileRunning(t *testing.T) {
 				cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 20
 				cfg.Tuning.SnapshotInterval, cfg.Tuning.SnapshotScrub = 20*time.Millisecond, 200*time.Millisecond
 			})
-			for i := range 200 {
-				c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
-			}
 			leader := c.Leader()
+			snapshotTwice(t, c, leader)
 			id, found := leader.ID(), snapshotsOf(t, leader, 2)
 			damaged := found[0]
 			if tt.newest {
@@ -89,6 +89,12 @@ func TestSnapshotDamagedWhileRunning(t *testing.T) {
 			c.WaitReady(joiner)
 			waitRole(t, c, joiner, "voter")
 			c.WaitEqual()
+			clustertest.Eventually(t, "another snapshot in its place", func() error {
+				if _, err := os.Stat(damaged); !errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("%s: %v", damaged, err)
+				}
+				return nil
+			})
 
 			leader.Restart(t)
 			c.WaitReady(leader)

@@ -93,6 +93,9 @@ func (n *Node) Status(ctx context.Context) Status {
 // member describes one server; a is nil if it did not answer.
 func (n *Node) member(s raft.Server, a *clusterpb.NodeStatus, commit uint64) MemberStatus {
 	m := MemberStatus{ID: string(s.ID), Raft: string(s.Address), Role: "voter"}
+	if s.Suffrage != raft.Voter {
+		m.Role = role(false) // only gossip knows a replica
+	}
 	for _, node := range n.state.Nodes() {
 		if node.Id == m.ID {
 			m.Name, m.HTTP, m.Gossip, m.Binary = node.Name, node.Http, node.Gossip, node.Binary

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/cluster/clustertest"
 	"github.com/stateraft/stateraft/fsm"
@@ -62,7 +64,7 @@ func (f *fault) dial(ctx context.Context, network, addr string) (net.Conn, error
 // longer than what lies between two heartbeats.
 const (
 	testHeartbeat = 600 * time.Millisecond
-	testTick      = 200 * time.Millisecond
+	testTick      = 250 * time.Millisecond
 )
 
 // faulty starts three nodes with a fault each, has the first lead, and returns
@@ -121,6 +123,73 @@ func logTo(logs []lines) func(*cluster.Config) {
 	}
 }
 
+// A tenure is one term of a leader, whose log is kept.
+type tenure struct {
+	leader *clustertest.Node
+	log    *lines
+	term   uint64
+}
+
+func tenureOf(leader *clustertest.Node, log *lines) tenure {
+	return tenure{leader, log, leader.Raft().CurrentTerm()}
+}
+
+func (l tenure) over() bool {
+	r := l.leader.Raft()
+	return r.State() != raft.Leader || r.CurrentTerm() != l.term
+}
+
+// tickPatience bounds the wait for what a leader does after some ticks: on a
+// busy machine it counts anew whenever a tick passes without a heartbeat.
+const tickPatience = 2 * time.Minute
+
+// awaits waits until check holds, and reports false if the leader was deposed
+// without.
+func (l tenure) awaits(t *testing.T, what string, check func() bool) bool {
+	t.Helper()
+	for deadline := time.Now().Add(tickPatience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		over := l.over() // looked at first: the leader may leave for what is awaited
+		if held := check(); held || over {
+			return held
+		}
+	}
+	t.Fatalf("%s: the leader leads on, and not so after %v", what, tickPatience)
+	return false
+}
+
+// says is awaits for a line of the leader's log.
+func (l tenure) says(t *testing.T, what string) bool {
+	t.Helper()
+	return l.awaits(t, fmt.Sprintf("%q logged", what), func() bool { return l.log.count(what) > 0 })
+}
+
+// inOneTerm runs a test of one leader until it says that this leader led to the
+// end: a busy machine can depose any at any time, and nothing is learnt then.
+// Every try is a test of its own, with a cluster of its own.
+func inOneTerm(t *testing.T, test func(t *testing.T) (led bool)) {
+	t.Helper()
+	for try := range 10 {
+		led := false
+		t.Run(fmt.Sprint("try ", try+1), func(t *testing.T) { led = test(t) })
+		if led || t.Failed() {
+			return
+		}
+	}
+	t.Error("the leader lost its leadership before the end, ten times")
+}
+
+// awaitFatal waits until the node stops by itself.
+func awaitFatal(t *testing.T, n *clustertest.Node) error {
+	t.Helper()
+	select {
+	case err := <-n.Fatal:
+		return err
+	case <-time.After(clustertest.Patience):
+		t.Fatalf("%s runs on after %v", n.Config.Name, clustertest.Patience)
+		return nil
+	}
+}
+
 // awaitMetric waits until a node's metric is at least v.
 func awaitMetric(t *testing.T, n *clustertest.Node, name string, v float64) {
 	t.Helper()
@@ -147,17 +216,24 @@ func awaitKey(t *testing.T, n *clustertest.Node, key, value string) {
 // gives leadership up, and the follower is served.
 func TestWedgedReplication(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, wedgeReplication)
+}
+
+func wedgeReplication(t *testing.T) (led bool) {
 	logs := make([]lines, 3)
 	c, f := faulty(t, logTo(logs))
 	leader, starved := c.Nodes[0], c.Nodes[1]
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
+	l := tenureOf(leader, &logs[0])
 	f.set(starved, func() {
 		f.replicate = func() error { <-release; return errors.New("released") }
 	})
 	leader.Set(t, "ns", "k", "1")
+	if !l.says(t, "handing leadership over") {
+		return false
+	}
 	awaitKey(t, starved, "k", "1")
-	logs[0].await(t, "handing leadership over", 1)
 	c.Nodes[2].Set(t, "ns", "k", "2")
 	select {
 	case err := <-leader.Fatal:
@@ -165,23 +241,17 @@ func TestWedgedReplication(t *testing.T) {
 	default:
 	}
 	c.WaitEqual()
+	return true
 }
 
 // Ensure a leader that can replicate to nobody ends: none can take over from
 // it, and none would be elected while it sends heartbeats.
 func TestWedgedReplicationToAll(t *testing.T) {
 	t.Parallel()
-	for range 5 {
-		if wedgeReplicationToAll(t) {
-			return
-		}
-	}
-	t.Error("the leader was deposed before it could notice, five times")
+	inOneTerm(t, wedgeReplicationToAll)
 }
 
-// wedgeReplicationToAll reports false if the leader lost its leadership, which
-// a busy machine can take from it at any time.
-func wedgeReplicationToAll(t *testing.T) bool {
+func wedgeReplicationToAll(t *testing.T) (led bool) {
 	c, f := faulty(t, nil)
 	leader := c.Nodes[0]
 	release := make(chan struct{})
@@ -192,13 +262,12 @@ func wedgeReplicationToAll(t *testing.T) bool {
 	f.mu.Lock()
 	f.id = allNodes
 	f.mu.Unlock()
-	written := make(chan error, 1)
-	go func() {
-		_, err := c.Nodes[1].Propose(within(t, 45*time.Second), clustertest.Set("ns", "k", "1"))
-		written <- err
-	}()
+	written := proposed(t, c.Nodes[1], 45*time.Second, clustertest.Set("ns", "k", "1"))
+	patience := time.After(tickPatience)
 	for ended := false; !ended; {
 		select {
+		case <-patience:
+			t.Fatalf("the leader leads on after %v", tickPatience)
 		case err := <-leader.Fatal:
 			if ended = true; err == nil {
 				t.Error("the leader ends without an error")
@@ -214,6 +283,16 @@ func wedgeReplicationToAll(t *testing.T) bool {
 		t.Errorf("a write at a node that lives: %v", err)
 	}
 	return true
+}
+
+// proposed proposes at a node meanwhile, and delivers what comes of it.
+func proposed(t *testing.T, n *clustertest.Node, patience time.Duration, cmd *fsmpb.Command) <-chan error {
+	ctx, at, result := within(t, patience), n.Node, make(chan error, 1)
+	go func() {
+		_, err := at.Propose(ctx, cmd)
+		result <- err
+	}()
+	return result
 }
 
 // A swallowing connection takes one large message, and all that follows, and
@@ -238,6 +317,10 @@ func (s *swallowing) Write(p []byte) (int, error) {
 // before raft gives that connection up, and that the leader stays.
 func TestWedgedConnection(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, wedgeConnection)
+}
+
+func wedgeConnection(t *testing.T) (led bool) {
 	var armed atomic.Bool
 	c, f := faulty(t, nil)
 	leader, starved := c.Nodes[0], c.Nodes[1]
@@ -251,39 +334,45 @@ func TestWedgedConnection(t *testing.T) {
 	moveTo(t, c, leader)
 
 	armed.Store(true)
-	begin, term := time.Now(), leader.Status(within(t, time.Second)).Term
+	begin, l := time.Now(), tenureOf(leader, nil)
 	value := `"` + strings.Repeat("x", 60<<10) + `"`
 	leader.Set(t, "ns", "k", value)
 	awaitKey(t, starved, "k", value)
-	if took := time.Since(begin); armed.Load() || took > 4*time.Second {
+	took, cuts := time.Since(begin), leader.Metric(t, "followers_cut")
+	if l.over() {
+		return false
+	}
+	if armed.Load() || took > 4*time.Second {
 		t.Errorf("the follower was served after %v, and the connection not wedged: %v", took, armed.Load())
 	}
-	if cuts := leader.Metric(t, "followers_cut"); cuts < 1 {
+	if cuts < 1 {
 		t.Errorf("%v cuts, want 1 at least", cuts)
 	}
-	if now := leader.Status(within(t, time.Second)); !leader.Leading() || now.Term != term {
-		t.Errorf("the leader of term %d was replaced, in term %d", term, now.Term)
-	}
+	return true
 }
 
 // Ensure that a follower that fails every AppendEntries is told of, and that
 // leadership stays where it is.
 func TestFailingFollower(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, failFollower)
+}
+
+func failFollower(t *testing.T) (led bool) {
 	logs := make([]lines, 3)
 	c, f := faulty(t, logTo(logs))
 	leader, failing := c.Nodes[0], c.Nodes[1]
 	f.set(failing, func() {
 		f.replicate = func() error { time.Sleep(200 * time.Millisecond); return errors.New("broken") }
 	})
-	term := leader.Status(within(t, time.Second)).Term
+	l := tenureOf(leader, &logs[0])
 	leader.Set(t, "ns", "k", "1")
-	logs[0].await(t, "is at fault", 1)
-	if got := leader.Metric(t, "followers_still"); got != 1 {
-		t.Errorf("%v followers stand still, want 1", got)
+	told, still := l.says(t, "is at fault"), leader.Metric(t, "followers_still")
+	if !told || l.over() {
+		return false
 	}
-	if now := leader.Status(within(t, time.Second)); !leader.Leading() || now.Term != term {
-		t.Errorf("the leader of term %d was replaced, in term %d", term, now.Term)
+	if still != 1 {
+		t.Errorf("%v followers stand still, want 1", still)
 	}
 	f.set(failing, func() { f.replicate = nil })
 	awaitKey(t, failing, "k", "1")
@@ -293,6 +382,7 @@ func TestFailingFollower(t *testing.T) {
 		}
 		return nil
 	})
+	return !l.over()
 }
 
 // A throttled connection writes so many bytes a second.
@@ -384,68 +474,92 @@ func TestSlowFollowerKeepsLeader(t *testing.T) {
 func TestRefusingLeadership(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		wedge func(t *testing.T, c *clustertest.Cluster, hang *atomic.Pointer[chan struct{}])
+		wedge wedge
 	}{
-		{"refuses", func(t *testing.T, c *clustertest.Cluster, _ *atomic.Pointer[chan struct{}]) {
+		{"refuses", func(_ *testing.T, c *clustertest.Cluster, _ *atomic.Pointer[chan struct{}]) {
 			c.Nodes[0].LeaveTransferFlag()
 		}},
 		{"refuses its first entry", func(t *testing.T, c *clustertest.Cluster, _ *atomic.Pointer[chan struct{}]) {
 			moveTo(t, c, c.Nodes[1])
 			c.Nodes[0].LeaveTransferFlag()
 			go c.Nodes[1].TransferLeadership(within(t, 5*time.Second), c.Nodes[0].ID())
+			clustertest.Eventually(t, "n1 elected", func() error {
+				if s := c.Nodes[0].Raft().State(); s != raft.Leader {
+					return fmt.Errorf("it is a %s", s)
+				}
+				return nil
+			})
 		}},
-		{"answers nothing", func(t *testing.T, c *clustertest.Cluster, hang *atomic.Pointer[chan struct{}]) {
+		{"answers nothing", func(_ *testing.T, _ *clustertest.Cluster, hang *atomic.Pointer[chan struct{}]) {
 			stop := make(chan struct{})
 			hang.Store(&stop)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var hangs [3]atomic.Pointer[chan struct{}]
-			next := 0
-			c, _ := faulty(t, func(cfg *cluster.Config) {
-				hang := &hangs[next]
-				next++
-				cfg.Tuning.BeforeApply = func() {
-					if stop := hang.Load(); stop != nil {
-						<-*stop
-					}
-				}
-			})
-			old := c.Nodes[0]
-			old.Set(t, "ns", "k", "1")
-			tt.wedge(t, c, &hangs[0])
-			written := make(chan error, 1)
-			go func() {
-				_, err := c.Nodes[1].Propose(within(t, 15*time.Second), clustertest.Set("ns", "k", "2"))
-				written <- err
-			}()
-			if err := <-old.Fatal; err == nil {
-				t.Error("the node ends without an error")
-			}
-			if stop := hangs[0].Swap(nil); stop != nil {
-				close(*stop) // only so that the process that all nodes share can go on
-			}
-			old.Kill()
-			if err := <-written; err != nil {
-				t.Errorf("a write at a node that lives: %v", err)
-			}
-			old.Start(t)
-			c.WaitReady(old)
-			if got := old.Get(t, "ns", "k"); got != "2" {
-				t.Errorf("k = %q, want 2", got)
-			}
-			moveTo(t, c, old)
-			old.Set(t, "ns", "k", "3")
-			c.WaitEqual()
+			inOneTerm(t, func(t *testing.T) bool { return refuseWrites(t, tt.wedge) })
 		})
 	}
+}
+
+// A wedge has the first node lead and answer no write.
+type wedge func(t *testing.T, c *clustertest.Cluster, hang *atomic.Pointer[chan struct{}])
+
+func refuseWrites(t *testing.T, wedge wedge) (led bool) {
+	logs := make([]lines, 3)
+	var hangs [3]atomic.Pointer[chan struct{}]
+	log, next := logTo(logs), 0
+	c, _ := faulty(t, func(cfg *cluster.Config) {
+		log(cfg)
+		hang := &hangs[next]
+		next++
+		cfg.Tuning.BeforeApply = func() {
+			if stop := hang.Load(); stop != nil {
+				<-*stop
+			}
+		}
+	})
+	resume := func() {
+		if stop := hangs[0].Swap(nil); stop != nil {
+			close(*stop) // only so that the process that all nodes share can go on
+		}
+	}
+	defer resume()
+	old := c.Nodes[0]
+	old.Set(t, "ns", "k", "1")
+	wedge(t, c, &hangs[0])
+	l := tenureOf(old, &logs[0])
+	written := proposed(t, c.Nodes[1], 15*time.Second, clustertest.Set("ns", "k", "2"))
+	if !l.says(t, "this leadership answers no write") {
+		return false
+	}
+	if err := awaitFatal(t, old); err == nil {
+		t.Error("the node ends without an error")
+	}
+	resume()
+	old.Kill()
+	if err := <-written; err != nil {
+		t.Errorf("a write at a node that lives: %v", err)
+	}
+	old.Start(t)
+	c.WaitReady(old)
+	if got := old.Get(t, "ns", "k"); got != "2" {
+		t.Errorf("k = %q, want 2", got)
+	}
+	moveTo(t, c, old)
+	old.Set(t, "ns", "k", "3")
+	c.WaitEqual()
+	return true
 }
 
 // Ensure a node whose log conflicts with a snapshot that it is sent ends and
 // heals by starting again, and that the leader tells of it meanwhile.
 func TestConflictingSnapshot(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, conflictWithSnapshot)
+}
+
+func conflictWithSnapshot(t *testing.T) (led bool) {
 	logs := make([]lines, 3)
 	log, next := logTo(logs), 0
 	c, _ := faulty(t, func(cfg *cluster.Config) {
@@ -460,17 +574,15 @@ func TestConflictingSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := tenureOf(old, &logs[0])
 	c.Partition(c.Nodes[:1], c.Nodes[1:])
 	end := old.Raft().LastIndex() + 40
 	for range 40 {
 		old.Raft().Apply(entry, 0) // answered when the leadership is lost
 	}
-	clustertest.Eventually(t, "a log that nobody else has", func() error {
-		if last := old.Raft().LastIndex(); last < end {
-			return fmt.Errorf("it ends at %d, want %d", last, end)
-		}
-		return nil
-	})
+	if !l.awaits(t, "a log that nobody else has", func() bool { return old.Raft().LastIndex() >= end }) {
+		return false
+	}
 	leader := c.LeaderAmong(c.Nodes[1:]...)
 	for i := range 10 {
 		leader.Set(t, "ns", "k", fmt.Sprint(i))
@@ -482,7 +594,7 @@ func TestConflictingSnapshot(t *testing.T) {
 		t.Fatalf("the leader's log ends at %d, want it below %d", last, end)
 	}
 	c.Heal()
-	if err := <-old.Fatal; err == nil || !strings.Contains(err.Error(), "in a snapshot that was installed") {
+	if err := awaitFatal(t, old); err == nil || !strings.Contains(err.Error(), "in a snapshot that was installed") {
 		t.Errorf("the node ends with %v", err)
 	}
 	awaitMetric(t, leader, "followers_looping", 1)
@@ -501,4 +613,5 @@ func TestConflictingSnapshot(t *testing.T) {
 			t.Errorf("the loop was told %d times, want once", n)
 		}
 	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,13 +62,13 @@ func (c *Cluster) Add(tune func(*cluster.Config)) *Node {
 	name := fmt.Sprintf("n%d", len(c.Nodes)+1)
 	n := &Node{Fatal: make(chan error, 1), net: c.net}
 	n.Config = cluster.Config{
-		Name:     name,
-		DataDir:  filepath.Join(c.dir, name),
-		RaftAddr: "127.0.0.1:0", GossipAddr: "127.0.0.1:0", AdvertiseHTTP: name + ".invalid:7474",
-		Join:    c.gossipAddrs(),
-		Binary:  "test",
-		Logger:  logger(c.tb, name),
-		OnFatal: func(err error) { n.Fatal <- err },
+		Name:          name,
+		DataDir:       filepath.Join(c.dir, name),
+		AdvertiseHTTP: name + ".invalid:7474",
+		Join:          c.gossipAddrs(),
+		Binary:        "test",
+		Logger:        logger(c.tb, name),
+		OnFatal:       func(err error) { n.Fatal <- err },
 	}
 	n.Config.Tuning.PromoteAfter = 50 * time.Millisecond
 	for _, f := range []func(*cluster.Config){c.tune, tune} {
@@ -76,8 +77,31 @@ func (c *Cluster) Add(tune func(*cluster.Config)) *Node {
 		}
 	}
 	c.Nodes = append(c.Nodes, n)
-	n.Start(c.tb)
+	c.startFirst(n)
 	return n
+}
+
+// startFirst starts a node at addresses that are free, and at others if another
+// process takes one of them first.
+func (c *Cluster) startFirst(n *Node) {
+	c.tb.Helper()
+	for tries := 0; ; tries++ {
+		addrs := freeAddrs(c.tb, 2)
+		n.Config.RaftAddr, n.Config.GossipAddr = addrs[0], addrs[1]
+		err := n.TryStart()
+		switch {
+		case err == nil:
+			return
+		case tries == 10, !strings.Contains(err.Error(), "address already in use"):
+			c.tb.Fatalf("start %s: %v", n.Config.Name, err)
+		}
+	}
+}
+
+// Steady has a leader stay in office while the machine stalls for up to a
+// second, for tests of one leader. Their first election takes 2 to 4 s.
+func Steady(cfg *cluster.Config) {
+	cfg.Tuning.Heartbeat, cfg.Tuning.Election, cfg.Tuning.Lease = 2*time.Second, 2*time.Second, time.Second
 }
 
 func (c *Cluster) gossipAddrs() []string {

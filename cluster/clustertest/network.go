@@ -3,9 +3,12 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
+	"testing"
 )
 
 // A network is what the nodes dial each other through.
@@ -14,6 +17,23 @@ type network struct {
 	names map[string]string   // by address
 	links map[link][]net.Conn // connections that were dialled over it
 	down  map[link]bool
+}
+
+// freeAddrs returns n addresses that nobody listens at, below the ports that
+// outgoing connections take: one of those could have it when a node restarts.
+func freeAddrs(tb testing.TB, n int) []string {
+	tb.Helper()
+	var addrs []string
+	for tries := 0; len(addrs) < n; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			addrs = append(addrs, l.Addr().String())
+		} else if tries == 100 {
+			tb.Fatal(err)
+		}
+	}
+	return addrs
 }
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)

@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+)
+
+// promiser is a node that can only be asked to promise.
+func promiser(t *testing.T, expect int) *Node {
+	t.Helper()
+	return &Node{
+		id: openTestIdentity(t, t.TempDir()), cfg: Config{BootstrapExpect: expect}, transport: new(transport),
+	}
+}
+
+// Ensure a node promises to found a cluster only if it may found that one.
+func TestAskedToPromise(t *testing.T) {
+	join := func(cluster []byte) func(*testing.T, *Node) {
+		return func(t *testing.T, n *Node) { wantError(t, n.id.setClusterID(cluster), "") }
+	}
+	for _, tt := range []struct {
+		name    string
+		founder string // the node's own id in the question; empty: what it is
+		expect  int
+		before  func(*testing.T, *Node)
+		wantErr string
+	}{
+		{name: "new", expect: 2},
+		{name: "does not name it", founder: "another", expect: 2, wantErr: "the set of founders does not name this node"},
+		{name: "expects more", expect: 3, wantErr: "it expects 3 founders, not 2"},
+		{name: "only joins", expect: 0, wantErr: "it expects 0 founders, not 2"},
+		{name: "has promised this", expect: 0, before: func(t *testing.T, n *Node) {
+			_, err := n.id.promise(foundersWith(n.id.nodeID()))
+			wantError(t, err, "")
+		}},
+		{name: "has promised another", expect: 2, before: func(t *testing.T, n *Node) {
+			_, err := n.id.promise([]founder{{n.id.nodeID(), "h:1"}})
+			wantError(t, err, "")
+		}, wantErr: "it has promised to found another cluster"},
+		{name: "has joined another", expect: 2, before: join([]byte{1}), wantErr: "it belongs to cluster 01 already"},
+		{name: "has promised this and joined another", expect: 2, before: func(t *testing.T, n *Node) {
+			_, err := n.id.promise(foundersWith(n.id.nodeID()))
+			wantError(t, err, "")
+			join([]byte{1})(t, n)
+		}, wantErr: "it belongs to cluster 01 already"},
+		{name: "has founded this", expect: 2, before: func(t *testing.T, n *Node) {
+			set := foundersWith(n.id.nodeID())
+			_, err := n.id.promise(set)
+			wantError(t, err, "")
+			join(clusterIDOf(set))(t, n)
+		}},
+		{name: "is to join its cluster again", expect: 2, before: func(t *testing.T, n *Node) {
+			join([]byte{1})(t, n)
+			wantError(t, n.id.renew(), "")
+		}, wantErr: "it expects 0 founders, not 2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := promiser(t, tt.expect)
+			if tt.before != nil {
+				tt.before(t, n)
+			}
+			if tt.founder == "" {
+				tt.founder = n.id.nodeID()
+			}
+			var asked []*clusterpb.Founder
+			for _, f := range foundersWith(tt.founder) {
+				asked = append(asked, &clusterpb.Founder{NodeId: f.NodeID, Raft: f.Raft})
+			}
+			err := n.promise(asked)
+			wantError(t, err, tt.wantErr)
+			if err != nil && !errors.Is(err, ErrRefused) {
+				t.Errorf("got %v, want it refused", err)
+			}
+		})
+	}
+}
+
+// foundersWith is a set of two, in the order of their ids.
+func foundersWith(id string) []founder { return []founder{{id, "h1:1"}, {"z", "h2:1"}} }
+
+// Ensure nobody counts on a node that only joins to found a cluster.
+func TestExpectIsTold(t *testing.T) {
+	n := promiser(t, 3)
+	if got := n.gossipMeta().Expect; got != 3 {
+		t.Errorf("a new node tells that it expects %d, want 3", got)
+	}
+	wantError(t, n.id.setClusterID([]byte{1}), "")
+	wantError(t, n.id.renew(), "")
+	if got := n.gossipMeta().Expect; got != 0 {
+		t.Errorf("a node that is to join its cluster again tells that it expects %d, want 0", got)
+	}
+}
