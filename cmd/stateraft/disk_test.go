@@ -46,7 +46,7 @@ func (n *processNode) restartOnSmallDisk(t *testing.T, small bool) {
 }
 
 const (
-	fillValue = 32 << 10
+	fillValue = 128 << 10
 	fillLimit = 200 << 20 // bytes of values, more than a small disk has
 )
 
@@ -107,6 +107,7 @@ func ask(url, body string) (status int, code string) {
 // is room; that no node ends of it, and that nothing acknowledged is lost.
 func TestFullDisk(t *testing.T) {
 	isolated(t, []string{"ip", "mount"}, func(t *testing.T) {
+		usePlainBuild(t)
 		shell(t, `ip link set lo up`)
 		for _, tt := range []struct {
 			name  string
@@ -144,9 +145,9 @@ func testFullDisk(t *testing.T, c *processCluster, leader *processNode) {
 	}
 
 	begin = time.Now()
-	kept := f.acked[:5]
+	kept, cl := f.acked[:5], leader.client(t)
 	for _, key := range f.acked[5:] {
-		if deleted, err := leader.client(t).State.Delete(t.Context(), "fill", key); err != nil || !deleted {
+		if deleted, err := cl.State.Delete(t.Context(), "fill", key); err != nil || !deleted {
 			t.Fatalf("delete %s: %v, %v", key, deleted, err)
 		}
 	}

@@ -42,14 +42,16 @@ type ending struct {
 // another node than the leader sees it while writes go on; also those whose
 // time is up while a leader dies.
 func TestExpiryLateness(t *testing.T) {
+	usePlainBuild(t)
 	load := expiryLoadOfTest()
+	const longest = 2 * time.Second // p99; loose, for on a machine under load the leader may change
 	for _, tt := range []struct {
-		name  string
-		kill  bool
-		bound time.Duration // of p99; loose, for machines under load
+		name   string
+		kill   bool
+		median time.Duration // at most
 	}{
 		{"undisturbed", false, 500 * time.Millisecond},
-		{"leader killed", true, 2 * time.Second},
+		{"leader killed", true, longest},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := startCluster(t)
@@ -76,11 +78,11 @@ func TestExpiryLateness(t *testing.T) {
 			cancel()
 			beside.Wait()
 			slices.Sort(late)
-			p99 := late[len(late)*99/100]
+			p50, p99 := late[len(late)/2], late[len(late)*99/100]
 			t.Logf("%d keys ended within %v, %d writes/s beside: late p50 %v, p99 %v, worst %v",
-				len(late), load.window, 100*load.writers, late[len(late)/2], p99, late[len(late)-1])
-			if p99 > tt.bound {
-				t.Errorf("p99 %v, want at most %v; the logs since:%s", p99, tt.bound, c.logsSince(begin))
+				len(late), load.window, 100*load.writers, p50, p99, late[len(late)-1])
+			if p50 > tt.median || p99 > longest {
+				t.Errorf("p50 %v, p99 %v, want at most %v, %v; the logs since:%s", p50, p99, tt.median, longest, c.logsSince(begin))
 			}
 		})
 	}

@@ -69,13 +69,8 @@ func (m *gapMeter) write(cl *client.Client, node int, key string) {
 	}
 }
 
-// longest returns the longest time without an acknowledged write that ended
+// longestAt returns the longest time without an acknowledged write that ended
 // after since, the time up to the call included.
-func (m *gapMeter) longest(since time.Time) time.Duration {
-	from, to := m.longestAt(since)
-	return to.Sub(from)
-}
-
 func (m *gapMeter) longestAt(since time.Time) (from, to time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,6 +84,19 @@ func (m *gapMeter) longestAt(since time.Time) (from, to time.Time) {
 		}
 	}
 	return from, to
+}
+
+// awaitWrite waits for one more acknowledged write, so that a gap that has not
+// ended is told in its whole length.
+func (m *gapMeter) awaitWrite() {
+	count := func() int {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.acks)
+	}
+	for before, deadline := count(), time.Now().Add(2*longestGap); count() == before && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 func (m *gapMeter) close() {
@@ -111,15 +119,22 @@ func (c *processCluster) leader(t *testing.T) int {
 	return 0
 }
 
+// logSince returns what the node has logged since then.
+func (n *processNode) logSince(begin time.Time) string {
+	var lines strings.Builder
+	for line := range strings.Lines(n.log.String()) {
+		if at := strings.TrimPrefix(line, `{"time":"`); at >= begin.UTC().Format(time.RFC3339Nano) {
+			lines.WriteString(at)
+		}
+	}
+	return lines.String()
+}
+
 // logsSince returns what the nodes have logged since then, in order.
 func (c *processCluster) logsSince(begin time.Time) string {
 	var lines []string
 	for _, n := range c.nodes {
-		for line := range strings.Lines(n.log.String()) {
-			if at := strings.TrimPrefix(line, `{"time":"`); at >= begin.UTC().Format(time.RFC3339Nano) {
-				lines = append(lines, at)
-			}
-		}
+		lines = slices.AppendSeq(lines, strings.Lines(n.logSince(begin)))
 	}
 	slices.Sort(lines)
 	return "\n" + strings.Join(lines, "")
@@ -134,24 +149,44 @@ func failoverRounds() int {
 	return 3
 }
 
+// longestGap bounds the time without a write of each round. It is loose, for
+// machines under load.
+const longestGap = 3 * time.Second
+
+// checkGaps fails the test if even the shortest gap is above quick, for a way
+// that is broken shows in every round, or one is above longestGap.
+func checkGaps(t *testing.T, gaps []time.Duration, quick time.Duration) {
+	t.Helper()
+	slices.Sort(gaps)
+	shortest, longest := gaps[0], gaps[len(gaps)-1]
+	t.Logf("time without a write, %d rounds: shortest %v, median %v, longest %v", len(gaps), shortest, gaps[len(gaps)/2], longest)
+	if shortest > quick || longest > longestGap {
+		t.Errorf("want the shortest to be at most %v and the longest at most %v", quick, longestGap)
+	}
+}
+
+// quickCampaign is what a failover takes at most if the others see that the
+// leader's process has ended. They miss its heartbeats only after 250 ms.
+const quickCampaign = 200 * time.Millisecond
+
 // Ensure a leader's end stops writes for a short time only, and shows at
-// clients of the other nodes as nothing but that time. The bounds are loose,
-// for machines under load; the log has the figures.
+// clients of the other nodes as nothing but that time.
 func TestFailoverGap(t *testing.T) {
+	usePlainBuild(t)
 	for _, tt := range []struct {
 		name  string
-		bound time.Duration
+		quick time.Duration
 		end   func(t *testing.T, n *processNode) // ends the leader
 		begin func(t *testing.T, n *processNode) // brings it back
 	}{
-		{"kill", time.Second,
+		{"kill", quickCampaign,
 			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGKILL) },
 			func(t *testing.T, n *processNode) { n.start(t) }},
-		{"term", time.Second,
+		{"term", quickCampaign,
 			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGTERM) },
 			func(t *testing.T, n *processNode) { n.start(t) }},
-		{"pause", 3 * time.Second,
-			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(2 * time.Second) },
+		{"pause", time.Second,
+			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(time.Second) },
 			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,23 +195,22 @@ func TestFailoverGap(t *testing.T) {
 			defer m.close()
 			var gaps []time.Duration
 			for range failoverRounds() {
-				time.Sleep(time.Second) // of load
+				time.Sleep(500 * time.Millisecond) // of load
 				leader := c.leader(t)
 				begin := time.Now()
 				m.down[leader].Store(true)
 				tt.end(t, c.nodes[leader])
-				time.Sleep(time.Second) // of load on the others
+				time.Sleep(500 * time.Millisecond) // of load on the others
+				m.awaitWrite()
 				from, to := m.longestAt(begin)
-				if gaps = append(gaps, to.Sub(from)); to.Sub(from) > tt.bound {
-					t.Errorf("no write from %v to %v, want at most %v; the logs since %v:%s",
-						from.Sub(begin), to.Sub(begin), tt.bound, begin.UTC(), c.logsSince(begin))
+				if gaps = append(gaps, to.Sub(from)); to.Sub(from) > tt.quick {
+					t.Logf("no write from %v to %v; the logs since %v:%s", from.Sub(begin), to.Sub(begin), begin.UTC(), c.logsSince(begin))
 				}
 				tt.begin(t, c.nodes[leader])
 				c.nodes[leader].waitReady(t)
 				m.down[leader].Store(false)
 			}
-			slices.Sort(gaps)
-			t.Logf("longest time without a write, %d rounds: median %v, worst %v", len(gaps), gaps[len(gaps)/2], gaps[len(gaps)-1])
+			checkGaps(t, gaps, tt.quick)
 		})
 	}
 }

@@ -14,8 +14,11 @@ import (
 )
 
 // TestMain makes this test binary the command itself when it is called by the
-// command's name; the scripts and the other tests find it in PATH.
+// command's name; the scripts and the other tests find it in PATH. The race
+// detector has a process sleep for a second before it exits, which nobody
+// waits for here.
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"stateraft": main})
 }
 
@@ -30,6 +33,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			name := filepath.Base(env.T().(interface{ Name() string }).Name())
 			source, err := os.ReadFile(filepath.Join(dir, name+".txtar"))
 			if err == nil && strings.Contains(string(source), "$ENDPOINT") {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -55,7 +56,8 @@ func startProcessWith(t *testing.T, stdout io.Writer, args ...string) *process {
 	return startCommand(t, cmd)
 }
 
-// startCommand starts a command that is, or becomes, stateraft.
+// startCommand starts a command that is, or becomes, stateraft. The test fails
+// if the race detector finds anything in it.
 func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, done: make(chan struct{}), log: &processLog{serving: make(chan string, 1)}}
@@ -70,6 +72,9 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.done
+		if strings.Contains(p.log.String(), "WARNING: DATA RACE") {
+			t.Errorf("a data race in %v: %s", p.cmd.Args, p.log)
+		}
 	})
 	return p
 }

@@ -29,7 +29,7 @@ func TestReadme(t *testing.T) {
 	c := startCluster(t)
 	commands := strings.NewReplacer(
 		"localhost:7474", c.nodes[0].url, "localhost:7475", c.nodes[1].url, "localhost:7476", c.nodes[2].url,
-		"curl -N", "! curl -sS --max-time 1 -N", "curl", "curl -sS", // the stream ends by its time alone
+		"curl -N", "! curl -sS --max-time 5 -N", "curl", "curl -sS", // the stream ends by its time alone
 	).Replace(script.String())
 	out, err := exec.Command("bash", "-ec", commands).CombinedOutput()
 	if err != nil {
