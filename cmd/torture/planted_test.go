@@ -44,7 +44,7 @@ func TestPlantedBugs(t *testing.T) {
 }
 
 func look(t *testing.T, b planted.Bug, binary, dir string) {
-	args := []string{"--binary", binary, "--seed", plantedSeed, "--epoch", "5s", "--duration", "80s"}
+	args := []string{"--binary", binary, "--seed", plantedSeed, "--epoch", "5s", "--duration", "80s", "--slack", slack}
 	if b.By == "" {
 		args = append(args, "--duration", "15s")
 	}

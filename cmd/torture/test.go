@@ -74,7 +74,7 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 	}
 	t := newTester(c, isolated, stdout, specs)
 	cluster := node.Config{
-		Binary: c.binary, Old: c.oldBinary, Dir: data, LogDir: c.report, Size: c.nodes, Flags: strings.Fields(c.serveFlags), Isolated: isolated,
+		Binary: c.binary, Old: c.oldBinary, Dir: data, LogDir: c.report, Size: c.nodes, Flags: strings.Fields(c.serveFlags), Slack: c.slack, Isolated: isolated,
 	}
 	for _, f := range chosen {
 		f.Needs(&cluster)

@@ -16,14 +16,14 @@ const oldest = "e3f4303"
 // before its version has risen, and not afterwards, while all promises are kept.
 func TestRollingUpgrade(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 30 s")
+		t.Skip("it takes a minute")
 	}
 	if out, err := exec.Command("git", "cat-file", "-e", oldest+"^{commit}").CombinedOutput(); err != nil {
 		t.Skipf("the history of the repository is not here, so there is no commit %s to upgrade from: %s", oldest, out)
 	}
 	var stdout, stderr bytes.Buffer
 	code := run(context.Background(), []string{
-		"--loopback", "--duration", "10s", "--hold", "1s", "--seed", "2", "--slack", slack, "--report", t.TempDir(),
+		"--loopback", "--duration", "30s", "--hold", "1s", "--seed", "2", "--slack", slack, "--report", t.TempDir(),
 		"--old", oldest, "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,adds,session",
 	}, &stdout, &stderr)
 	if code != exitOK {
@@ -35,6 +35,20 @@ func TestRollingUpgrade(t *testing.T) {
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the run does not tell of %q:\n%s", want, &stdout)
+		}
+	}
+}
+
+// Ensure failures are excused only where the command line says that something
+// else may cause them.
+func TestExcused(t *testing.T) {
+	for args, want := range map[string]float64{"": 0, "--slack 2": 0.5, "--combined": 1, "--slack 2 --combined": 1} {
+		c, err := parse(strings.Fields(args), &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.excused(); got != want {
+			t.Errorf("%q: %v, want %v", args, got, want)
 		}
 	}
 }

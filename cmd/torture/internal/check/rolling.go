@@ -1,6 +1,7 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -35,17 +36,36 @@ var blamed = []string{
 // replaced, to a node that counts as ready. One that has just been told to end, and
 // was ready when it was last asked, still counts if it lingers; if it does not, the
 // Go client, which may have asked it, cannot be blamed either. A failure is any outcome but
-// a success, a conflict, or an error that blames the request. Nothing else may
-// hurt the cluster meanwhile, or strict must be false: then it only tells.
-func Rolling(h *history.History, steps []Step, ready []Span, strict bool) *Verdict {
+// a success, a conflict, or an error that blames the request.
+//
+// Excused is the share of the steps, of those that linger and of the others, at
+// which requests may fail because of something else than the step. 0: none; 1:
+// all, so that it only tells.
+func Rolling(h *history.History, steps []Step, ready []Span, excused float64) *Verdict {
 	v := &Verdict{Name: "rolling", Promise: "while nodes are replaced no request to a ready node fails"}
+	failures := map[bool][][]string{}
 	for _, s := range steps {
-		v.step(h, s, ready, strict)
+		failures[s.Lingers] = append(failures[s.Lingers], v.step(h, s, ready))
 	}
+	v.judge(failures[false], excused)
+	v.judge(failures[true], excused)
 	return v
 }
 
-func (v *Verdict) step(h *history.History, s Step, ready []Span, strict bool) {
+// judge fails if more than the excused share of the steps have failures.
+func (v *Verdict) judge(steps [][]string, excused float64) {
+	hit := slices.DeleteFunc(slices.Clone(steps), func(failures []string) bool { return len(failures) == 0 })
+	if float64(len(hit)) <= excused*float64(len(steps)) {
+		return
+	}
+	for _, f := range slices.Concat(hit...) {
+		v.Fail("%s", f)
+	}
+}
+
+// step notes what a step was like, and returns the failures that no step should
+// cause.
+func (v *Verdict) step(h *history.History, s Step, ready []Span) (failures []string) {
 	var sent, failed, late, byClient int
 	var slowest time.Duration
 	for _, op := range h.Ops {
@@ -67,8 +87,8 @@ func (v *Verdict) step(h *history.History, s Step, ready []Span, strict bool) {
 		case draining:
 			late++
 		}
-		if strict && (s.Lingers || !draining && op.Node != "") {
-			v.Fail("%s at %v: %s failed: %s %s", s.Node, s.Begin.Round(time.Millisecond), describe(op), op.Outcome, op.Error)
+		if s.Lingers || !draining && op.Node != "" {
+			failures = append(failures, fmt.Sprintf("%s at %v: %s failed: %s %s", s.Node, round(s.Begin), describe(op), op.Outcome, op.Error))
 		}
 	}
 	v.Checked += sent
@@ -78,6 +98,7 @@ func (v *Verdict) step(h *history.History, s Step, ready []Span, strict bool) {
 	}
 	v.note("%s%s, %s to %s: ended after %v, ready after %v; of %d requests to ready nodes %d failed (%d at the node that drained, %d in the Go client); no write for %v, slowest write %v",
 		s.Node, led, s.From, s.To, round(s.Ended-s.Begin), round(s.Ready-s.Begin), sent, failed, late, byClient, round(longestGap(h, s)), round(slowest))
+	return failures
 }
 
 // counts reports whether the node that was asked counted as ready.

@@ -41,11 +41,45 @@ func TestRolling(t *testing.T) {
 	} {
 		op := history.Op{Node: tt.node, Kind: history.Set, Call: tt.call, Return: tt.call + 5*ms, Outcome: tt.outcome, Error: tt.err}
 		h := &history.History{Ops: []history.Op{op}}
-		if v := Rolling(h, steps, ready, true); v.Violations != tt.violations {
+		if v := Rolling(h, steps, ready, 0); v.Violations != tt.violations {
 			t.Errorf("%s: %d violations, want %d: %q", tt.name, v.Violations, tt.violations, v.Told)
 		}
-		if v := Rolling(h, steps, ready, false); !v.OK() {
+		if v := Rolling(h, steps, ready, 1); !v.OK() {
 			t.Errorf("%s: a violation although other faults were at work: %q", tt.name, v.Told)
+		}
+	}
+}
+
+// Ensure failures are excused at so many of the steps of a kind as they may
+// happen at, and at no more.
+func TestRollingExcused(t *testing.T) {
+	const ms = time.Millisecond
+	var steps []Step
+	for at := range time.Duration(8) { // at 100 ms, and so on, of each kind in turn
+		begin := (at + 1) * 100 * ms
+		steps = append(steps, Step{Node: "n1", Lingers: at%2 == 1, Begin: begin, Ended: begin + 20*ms, Ready: begin + 50*ms})
+	}
+	for _, tt := range []struct {
+		name       string
+		failures   []time.Duration // in ms
+		excused    float64
+		violations int
+	}{
+		{"at none", nil, 0, 0},
+		{"at one of none", []time.Duration{210}, 0, 1},
+		{"at half of those that linger", []time.Duration{210, 220, 410}, 0.5, 0},
+		{"at most of those that linger", []time.Duration{210, 220, 410, 610}, 0.5, 4},
+		{"at half of either kind", []time.Duration{210, 410, 110, 310}, 0.5, 0},
+		{"at most of the others", []time.Duration{110, 310, 510}, 0.5, 3},
+		{"at all of all", []time.Duration{210, 410, 610, 810}, 1, 0},
+	} {
+		h := &history.History{}
+		for _, at := range tt.failures {
+			h.Ops = append(h.Ops, history.Op{Node: "n3", Kind: history.Set, Call: at * ms, Return: (at + 5) * ms, Outcome: history.Refused, Error: "NO_LEADER"})
+		}
+		ready := []Span{{"n3", 0, time.Second}}
+		if v := Rolling(h, steps, ready, tt.excused); v.Violations != tt.violations {
+			t.Errorf("%s: %d violations, want %d: %q", tt.name, v.Violations, tt.violations, v.Told)
 		}
 	}
 }
@@ -69,7 +103,7 @@ func TestRollingGap(t *testing.T) {
 			t.Errorf("from %v to %v: %v, want %v", s.Begin, s.Ready, got, tt.want*ms)
 		}
 	}
-	v := Rolling(h, []Step{{Node: "n1", Begin: 100 * ms, Ready: 130 * ms}}, nil, true)
+	v := Rolling(h, []Step{{Node: "n1", Begin: 100 * ms, Ready: 130 * ms}}, nil, 0)
 	if len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "no write for 50ms") {
 		t.Errorf("told %q", v.Notes)
 	}

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,6 +26,10 @@ type Config struct {
 	LogDir string   // for n1.log and so on
 	Size   int      // number of nodes, all voters
 	Flags  []string // of "serve", beyond those that every node needs
+
+	// Slack is how many times longer than is promised processes may take to end;
+	// 0 is as 1.
+	Slack int
 
 	// Token is the root token, with which every node asks for API keys. Empty:
 	// nobody asks for one.
@@ -126,31 +131,42 @@ func (c *Cluster) Stop() {
 type address struct{ http, raft, gossip string }
 
 func addresses(cfg Config) ([]address, error) {
+	n := cfg.Size + len(cfg.Spares)
+	if !cfg.Isolated {
+		return loopbackAddresses(n)
+	}
 	var addrs []address
-	for i := range cfg.Size + len(cfg.Spares) {
-		if cfg.Isolated {
-			addrs = append(addrs, address{clientAddr(i) + ":7474", peerAddr(i) + ":" + strconv.Itoa(RaftPort), peerAddr(i) + ":" + strconv.Itoa(GossipPort)})
-			continue
-		}
-		free, err := freeAddrs(3)
-		if err != nil {
-			return nil, err
-		}
-		addrs = append(addrs, address{free[0], free[1], free[2]})
+	for i := range n {
+		addrs = append(addrs, address{clientAddr(i) + ":7474", peerAddr(i) + ":" + strconv.Itoa(RaftPort), peerAddr(i) + ":" + strconv.Itoa(GossipPort)})
 	}
 	return addrs, nil
 }
 
-// freeAddrs returns addresses on loopback that nobody listens at.
+func loopbackAddresses(n int) ([]address, error) {
+	free, err := freeAddrs(3 * n)
+	if err != nil {
+		return nil, err
+	}
+	var addrs []address
+	for a := range slices.Chunk(free, 3) {
+		addrs = append(addrs, address{a[0], a[1], a[2]})
+	}
+	return addrs, nil
+}
+
+// freeAddrs returns addresses on loopback that nobody listens at, below the
+// ports that outgoing connections take: one of those could have it when a node
+// restarts.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(addrs) < n; tries++ {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close() // after all have been found, so that they differ
+			addrs = append(addrs, l.Addr().String())
+		} else if tries >= 100 {
 			return nil, err
 		}
-		defer l.Close() // after all have been found, so that they differ
-		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs, nil
 }
@@ -161,7 +177,7 @@ func newNode(cfg Config, i int, addrs []address, ended chan<- string) (*Node, er
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Name: name, Index: i, URL: "http://" + addrs[i].http, dir: filepath.Join(cfg.Dir, name), log: log, ended: ended}
+	n := &Node{Name: name, Index: i, URL: "http://" + addrs[i].http, dir: filepath.Join(cfg.Dir, name), log: log, ended: ended, slack: cfg.Slack}
 	var gossip []string
 	for _, a := range addrs[:cfg.Size] {
 		gossip = append(gossip, a.gossip)

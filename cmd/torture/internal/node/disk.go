@@ -164,7 +164,7 @@ func (n *Node) StartToEnd() (code int, err error) {
 	n.mu.Lock()
 	p := n.proc
 	n.mu.Unlock()
-	if !p.endsWithin(endTimeout) {
+	if !p.endsWithin(n.endLimit()) {
 		return 0, fmt.Errorf("%s %w", n.Name, ErrNotEnded)
 	}
 	return p.cmd.ProcessState.ExitCode(), nil

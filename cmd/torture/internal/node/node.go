@@ -18,8 +18,8 @@ import (
 const (
 	// askTimeout bounds a question about a node's state.
 	askTimeout = time.Second
-	// endTimeout is how long a process may take to end: the bound that SIGTERM
-	// promises, and a little.
+	// endTimeout is how long a process may take to end, without slack: the bound
+	// that SIGTERM promises, and a little.
 	endTimeout = 11 * time.Second
 )
 
@@ -47,6 +47,7 @@ type Node struct {
 	token    string   // API key of the tester; empty: none is asked for
 	log      *os.File
 	ended    chan<- string
+	slack    int // see Config
 	admin    *client.Client
 
 	mu     sync.Mutex // guards everything below
@@ -127,7 +128,7 @@ func (n *Node) Signal(sig syscall.Signal) error {
 func (n *Node) Kill() { n.end(syscall.SIGKILL) }
 
 // Terminate ends the process with SIGTERM, which it must follow with exit code
-// 0 within 10 s.
+// 0 within 10 s, times the slack.
 func (n *Node) Terminate() error {
 	p := n.end(syscall.SIGTERM)
 	switch {
@@ -150,12 +151,14 @@ func (n *Node) end(sig syscall.Signal) *process {
 	p.ours = true
 	p.cmd.Process.Signal(sig) // an error says that it has ended
 	n.mu.Unlock()
-	if !p.endsWithin(endTimeout) {
+	if !p.endsWithin(n.endLimit()) {
 		p.cmd.Process.Kill()
 		<-p.done
 	}
 	return p
 }
+
+func (n *Node) endLimit() time.Duration { return endTimeout * time.Duration(max(n.slack, 1)) }
 
 func (p *process) endsWithin(d time.Duration) bool {
 	select {

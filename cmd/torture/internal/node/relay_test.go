@@ -109,8 +109,12 @@ func TestRelayDelays(t *testing.T) {
 			if tt.want == 0 {
 				r.Heal()
 			}
-			if took := ask(t, conn, 10*time.Second); took < tt.want || took > tt.want+delay {
-				t.Errorf("it took %v, want %v", took, tt.want)
+			took := ask(t, conn, 10*time.Second)
+			for range 2 { // the machine may add to some
+				took = min(took, ask(t, conn, 10*time.Second))
+			}
+			if took == 0 || took < tt.want || took > tt.want+delay {
+				t.Errorf("the shortest of 3 took %v, want %v", took, tt.want)
 			}
 		})
 	}
