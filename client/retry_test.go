@@ -130,7 +130,7 @@ func TestRetryTable(t *testing.T) {
 			t.Run(tt.name+"/"+call.name, func(t *testing.T) {
 				config := client.Config{AttemptTimeout: 5 * time.Second, MaxAttempts: 2}
 				if strings.Contains(tt.name, "in time") {
-					config.AttemptTimeout = 50 * time.Millisecond
+					config.AttemptTimeout = 500 * time.Millisecond // the second endpoint's, too
 				}
 				handlers := []http.Handler{tt.node, success}
 				if tt.node == nil {

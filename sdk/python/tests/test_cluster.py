@@ -34,9 +34,14 @@ WORKFLOW = "workflow"
 
 def leader_first(cluster: Cluster) -> list[str]:
     """Return the endpoints, the leader's first: it is the one that everybody uses and that is killed."""
-    status = httpx.get(cluster.endpoints[0] + "/v1/cluster", trust_env=False).json()
-    leader = next(f"http://{node['http']}" for node in status["nodes"] if node["leader"])
-    return [leader, *(endpoint for endpoint in cluster.endpoints if endpoint != leader)]
+    end = time.monotonic() + PATIENCE
+    while True:
+        status = httpx.get(cluster.endpoints[0] + "/v1/cluster", trust_env=False).json()
+        leader = next((f"http://{node['http']}" for node in status["nodes"] if node["leader"]), None)
+        if leader:
+            return [leader, *(endpoint for endpoint in cluster.endpoints if endpoint != leader)]
+        assert time.monotonic() < end, "no node leads"
+        time.sleep(0.05)
 
 
 class Seen:
@@ -194,7 +199,7 @@ def test_closing_ends_an_iteration_of_another_thread(client: Client) -> None:
         waiting = pool.submit(list, subscription)
         time.sleep(0.05)  # it waits in a read, most likely
         subscription.close()
-        assert waiting.result(5) == []
+        assert waiting.result(PATIENCE) == []
 
 
 def test_a_subscription_gives_up() -> None:
@@ -216,5 +221,5 @@ def test_what_a_callback_raises_ends_its_subscription(client: Client) -> None:
     client.state.subscribe(workflow, "k", fail, on_error=on_error)
     client.state.set(workflow, "k", 1)
     client.state.set(workflow, "k", 2)
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert [str(e) for e in errors] == ["no"]

@@ -77,11 +77,16 @@ export class Cluster {
     return [...this.urls.slice(first), ...this.urls.slice(0, first)]
   }
 
-  /** The place of the leader. */
+  /** The place of the leader, once there is one. */
   async leader(): Promise<number> {
-    const answer = await fetch(`${this.urls[0]}/v1/cluster`)
-    const { leader } = (await answer.json()) as { leader: string }
-    return Number(leader.slice(1)) - 1
+    for (;;) {
+      const answer = await fetch(`${this.urls[0]}/v1/cluster`)
+      const { leader } = (await answer.json()) as { leader: string }
+      if (leader) {
+        return Number(leader.slice(1)) - 1
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
   }
 
   /** Kills a node by SIGKILL, and waits until it is gone. */

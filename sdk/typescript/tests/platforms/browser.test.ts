@@ -17,7 +17,11 @@ const page = `<!doctype html>
 <iframe></iframe>
 <script type="module">
   import { StateraftClient } from "/dist/index.js"
-  const tell = (what) => fetch("/told", { method: "POST", body: what })
+  let last = Promise.resolve()
+  const tell = (what) => {
+    last = last.then(() => fetch("/told", { method: "POST", body: what })) // one at a time, so that they stay in order
+    return last
+  }
   try {
     const nodes = new URLSearchParams(location.search).get("nodes")
     const client = new StateraftClient({ endpoints: nodes.split(",") })
