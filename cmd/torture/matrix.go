@@ -133,7 +133,7 @@ func (c *matrixConfig) tellTable(p *matrix.Pass, stdout io.Writer) error {
 func (c *matrixConfig) pass(stdout, stderr io.Writer) (*matrix.Pass, error) {
 	p := &matrix.Pass{
 		Rows: c.rows, Seeds: c.seeds, Duration: c.duration, Dir: c.results, Force: c.force,
-		Isolated: !c.loopback && node.CanIsolate() == nil, Out: stdout, Torture: c.torture,
+		Isolated: !c.loopback && node.CanIsolate() == nil, Out: stdout, Torture: c.torture, Old: c.old,
 	}
 	if c.tell {
 		return p, nil
@@ -168,9 +168,6 @@ func (c *matrixConfig) torture(ctx context.Context, dir string, args []string) e
 	}
 	defer out.Close()
 	args = append(args, "--binary", c.binary)
-	if c.old != "" {
-		args = append(args, "--old", c.old)
-	}
 	if c.loopback {
 		args = append(args, "--loopback")
 	}

@@ -22,6 +22,7 @@ type Pass struct {
 	Duration time.Duration // of a run
 	Dir      string        // for results, and for the reports of runs that broke a promise
 	Build    string        // of the server: results of others are out of date
+	Old      string        // what the nodes of rows that upgrade begin with; empty: the same build
 	Isolated bool          // network faults are possible
 	Force    bool          // do anew what is done
 	Out      io.Writer
@@ -62,7 +63,7 @@ func (p *Pass) Run(ctx context.Context) error {
 
 func (p *Pass) one(ctx context.Context, row Row, seed uint64) error {
 	dir := filepath.Join(p.Dir, fmt.Sprintf("%s-%d-%s", row.ID, seed, p.Build)) // so that another build's does not replace it
-	args := append(row.args(), "--seed", fmt.Sprint(seed), "--duration", p.Duration.String(), "--report", dir)
+	args := append(row.args(p.Old), "--seed", fmt.Sprint(seed), "--duration", p.Duration.String(), "--report", dir)
 	begin := time.Now()
 	err := p.Torture(ctx, dir, args)
 	if ctx.Err() != nil {

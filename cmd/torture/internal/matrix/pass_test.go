@@ -165,3 +165,15 @@ func TestSelect(t *testing.T) {
 		t.Error("there is a row never")
 	}
 }
+
+// Ensure only rows that upgrade begin with the older build.
+func TestOldBuild(t *testing.T) {
+	for _, r := range Rows {
+		if got, want := slices.Contains(r.args("older"), "older"), r.ID == "U1" || r.ID == "U2"; got != want {
+			t.Errorf("row %s begins with the older build: %t, want %t", r.ID, got, want)
+		}
+		if slices.Contains(r.args(""), "--old") {
+			t.Errorf("row %s names an older build where there is none", r.ID)
+		}
+	}
+}

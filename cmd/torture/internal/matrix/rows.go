@@ -16,6 +16,8 @@ type Row struct {
 	What  string
 	Nodes int
 	Args  []string // of the tester, beside those that every row has
+
+	Upgrades bool // the nodes begin with an older build, if there is one
 }
 
 // Rows are the fault matrix.
@@ -51,8 +53,8 @@ var Rows = []Row{
 	{ID: "C1", What: "clocks that jump, drift, stand", Nodes: 3},
 	{ID: "M1", What: "members removed, added, replaced", Nodes: 3},
 	{ID: "M2", What: "leadership moved every 300 ms, and nodes cut off", Nodes: 3, Args: []string{"--faults", "M2,N1", "--combined"}},
-	{ID: "U1", What: "nodes of two builds", Nodes: 3},
-	{ID: "U2", What: "all nodes upgraded, and back", Nodes: 3},
+	{ID: "U1", What: "nodes of two builds", Nodes: 3, Upgrades: true},
+	{ID: "U2", What: "all nodes upgraded, and back", Nodes: 3, Upgrades: true},
 	{ID: "H1", What: "slow subscribers, and very many", Nodes: 3},
 	{ID: "H2", What: "proxies that buffer, half-open clients", Nodes: 3},
 	{ID: "H3", What: "streams that begin where the history ends", Nodes: 3},
@@ -98,8 +100,11 @@ func (r Row) uncovered(isolated bool) string {
 }
 
 // args are those of the tester for one run.
-func (r Row) args() []string {
+func (r Row) args(old string) []string {
 	args := []string{"--nodes", fmt.Sprint(r.Nodes)}
+	if r.Upgrades && old != "" {
+		args = append(args, "--old", old)
+	}
 	if len(r.Args) > 0 {
 		return append(args, r.Args...)
 	}
