@@ -35,7 +35,7 @@ func Isolation(h *history.History) *Verdict {
 		case op.Kind == history.Revoke:
 			revoked[op.Key] = op
 		}
-		if op.Key == agentRegister {
+		if op.Key == agentRegister && !op.Stale {
 			registers = append(registers, op)
 		}
 	}

@@ -46,6 +46,8 @@ func TestIsolation(t *testing.T) {
 		wrong  bool
 	}{
 		{"its own", []history.Op{at(2, 3, of("all", set(`"red 1"`, 1))), at(4, 5, of("reader", get(`"red 1"`, 1)))}, []history.Event{event(5, 9, `"red 1"`)}, false},
+		{"its own, stale", []history.Op{at(2, 3, of("all", set(`"red 1"`, 1))), at(4, 5, of("all", set(`"red 2"`, 2))), at(6, 7, of("all", stale(get(`"red 1"`, 1))))}, nil, false},
+		{"its own, stale where it may not be", []history.Op{at(2, 3, of("all", set(`"red 1"`, 1))), at(4, 5, of("all", set(`"red 2"`, 2))), at(6, 7, of("all", get(`"red 1"`, 1)))}, nil, true},
 		{"two projects, one name", []history.Op{at(2, 3, of("all", set(`"red 1"`, 1))), at(4, 5, set(`"blue 1"`, 1)), at(6, 7, of("all", get(`"red 1"`, 1)))}, nil, false},
 		{"another project's value", []history.Op{at(2, 3, of("all", get(`"blue 1"`, 1)))}, nil, true},
 		{"another project's change", []history.Op{at(2, 3, of("all", set(`"red 1"`, 1))), at(4, 5, of("all", set(`"red 2"`, 3)))}, nil, true},
