@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/hashicorp/raft"
@@ -21,18 +22,22 @@ func splitAt(address string) (nodeID, addr string) {
 
 // locate returns where a member is: where gossip shows it, else where the
 // configuration has it. The configuration learns of a move from a leader, and
-// there is none to be had while a majority cannot be reached where it was. A
-// nil gossip shows nobody.
+// there is none to be had while a majority cannot be reached where it was. An
+// address that gossip shows for two nodes is a mistake of one of them, and
+// counts for neither. A nil gossip shows nobody.
 func (g *gossip) locate(id raft.ServerID, configured raft.ServerAddress) string {
 	if g == nil {
 		return at(string(id), string(configured))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if shown := g.alive[string(id)].GetRaft(); shown != "" {
-		return at(string(id), shown)
+	shown := g.alive[string(id)].GetRaft()
+	for other, m := range g.alive {
+		if m.Raft == shown && other != string(id) {
+			shown = ""
+		}
 	}
-	return at(string(id), string(configured))
+	return at(string(id), cmp.Or(shown, string(configured)))
 }
 
 func (r *raftTransport) locate(id raft.ServerID, configured raft.ServerAddress) raft.ServerAddress {

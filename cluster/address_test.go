@@ -29,6 +29,7 @@ func TestLocate(t *testing.T) {
 		{"no address shown", showing("m", ""), "h:1"},
 		{"where it was", showing("m", "h:1"), "h:1"},
 		{"elsewhere", showing("m", "h:2"), "h:2"},
+		{"where another is shown", &gossip{alive: map[string]*clusterpb.GossipMeta{"m": {Raft: "h:2"}, "other": {Raft: "h:2"}}}, "h:1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := test.gossip.locate("m", "h:1"); got != "m@"+test.want {

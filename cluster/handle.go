@@ -17,6 +17,9 @@ func (n *Node) handle(ctx context.Context, from peer, req *clusterpb.Request) *c
 		return responseOf(errNotLeader)
 	}
 	if len(from.clusterID) == 0 {
+		if j := req.Join; j != nil && j.NodeId != from.nodeID {
+			return responseOf(fmt.Errorf("%w: node %s asks for %s to be admitted", ErrRefused, from.nodeID, j.NodeId))
+		}
 		return n.handleStranger(ctx, req)
 	}
 	switch {

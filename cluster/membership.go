@@ -70,19 +70,17 @@ func (n *Node) becomeMember(ctx context.Context) (done bool, why string) {
 		return n.finishFounding()
 	}
 	looked, expect := n.gossip.hasLooked(), n.expects()
-	var candidates []*clusterpb.GossipMeta
+	var members, candidates []*clusterpb.GossipMeta
 	for _, m := range n.gossip.members() {
 		if len(m.ClusterId) > 0 {
-			if done, why = n.join(ctx, m); done {
-				return done, why
-			}
+			members = append(members, m)
 		} else if !m.Replica && int(m.Expect) == expect {
 			candidates = append(candidates, m)
 		}
 	}
 	switch {
-	case why != "":
-		return false, why
+	case len(members) > 0:
+		return n.joinOneOf(ctx, members)
 	case expect == 0:
 		return false, "no member of a cluster is in sight"
 	case len(n.id.promised()) > 0:
@@ -96,6 +94,26 @@ func (n *Node) becomeMember(ctx context.Context) (done bool, why string) {
 	}
 }
 
+// joinOneOf asks members, one after the other, to have this node admitted.
+func (n *Node) joinOneOf(ctx context.Context, members []*clusterpb.GossipMeta) (done bool, why string) {
+	quick, refused := false, false
+	for _, m := range members {
+		err := n.join(ctx, m)
+		if err == nil {
+			return true, ""
+		}
+		why = fmt.Sprintf("%s did not admit it: %v", m.Name, err)
+		quick = quick || n.hasPromised(m.ClusterId)
+		refused = refused || errors.Is(err, ErrRefused)
+	}
+	if quick && !refused {
+		// A founder that was quicker cannot admit anyone before a majority
+		// has founded the cluster too. It knows of every founder's promise.
+		return n.becomeFounder()
+	}
+	return false, why
+}
+
 func foundersOf(candidates []*clusterpb.GossipMeta) []founder {
 	set := make([]founder, len(candidates))
 	for i, m := range candidates {
@@ -106,36 +124,38 @@ func foundersOf(candidates []*clusterpb.GossipMeta) []founder {
 }
 
 // found founds a cluster of exactly these nodes if all of them, this one
-// included, have durably promised to found no other. Before this node promises
-// all must answer: a promise is for good, also if a founder never comes.
+// included, have durably promised to found no other. Before anyone promises all
+// must answer: a promise is for good, also if a founder never comes. They
+// promise in one order, so that of two sets the first node of both decides.
 func (n *Node) found(ctx context.Context, set []founder) (done bool, why string) {
-	if len(n.id.promised()) == 0 {
-		if err := n.askFounders(ctx, set, &clusterpb.Request{Status: &clusterpb.Status{}}); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	for _, req := range []*clusterpb.Request{{Status: &clusterpb.Status{}}, promiseOf(set)} {
+		if err := n.askFounders(ctx, set, req); err != nil {
 			return false, err.Error()
 		}
-	}
-	if ok, err := n.id.promise(set); err != nil || !ok {
-		return false, fmt.Sprintf("this node has promised to found another cluster (%v)", err)
-	}
-	req := &clusterpb.Request{Promise: &clusterpb.Promise{}}
-	for _, f := range set {
-		req.Promise.Founders = append(req.Promise.Founders, &clusterpb.Founder{NodeId: f.NodeID, Raft: f.Raft})
-	}
-	if err := n.askFounders(ctx, set, req); err != nil {
-		return false, err.Error()
 	}
 	return n.becomeFounder()
 }
 
-// askFounders asks all founders but this node. All must agree.
-func (n *Node) askFounders(ctx context.Context, set []founder, req *clusterpb.Request) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
+func promiseOf(set []founder) *clusterpb.Request {
+	p := new(clusterpb.Promise)
 	for _, f := range set {
+		p.Founders = append(p.Founders, &clusterpb.Founder{NodeId: f.NodeID, Raft: f.Raft})
+	}
+	return &clusterpb.Request{Promise: p}
+}
+
+// askFounders asks all founders in their order, this node too. All must agree.
+func (n *Node) askFounders(ctx context.Context, set []founder, req *clusterpb.Request) error {
+	for _, f := range set {
+		var resp *clusterpb.Response
+		var err error
 		if f.NodeID == n.id.nodeID() {
-			continue
+			resp = n.handleStranger(ctx, req)
+		} else {
+			resp, err = n.call(ctx, n.gossip.locate(raft.ServerID(f.NodeID), raft.ServerAddress(f.Raft)), req)
 		}
-		resp, err := n.call(ctx, at(f.NodeID, f.Raft), req)
 		if err == nil {
 			err = errorOf(resp)
 		}
@@ -243,7 +263,7 @@ func (n *Node) foundsNot(set []founder) string {
 }
 
 // join asks a member to have this node admitted.
-func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, why string) {
+func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*attemptTimeout)
 	defer cancel()
 	was := n.id.replaces()
@@ -255,20 +275,15 @@ func (n *Node) join(ctx context.Context, m *clusterpb.GossipMeta) (done bool, wh
 	if err == nil {
 		err = errorOf(resp)
 	}
-	if err != nil && !errors.Is(err, ErrRefused) && n.hasPromised(m.ClusterId) {
-		// A founder that was quicker cannot admit anyone before a majority
-		// has founded the cluster too. It knows of every founder's promise.
-		return n.becomeFounder()
-	}
 	if err != nil {
-		return false, fmt.Sprintf("%s did not admit it: %v", m.Name, err)
+		return err
 	}
 	if err := n.id.setClusterID(resp.ClusterId); err != nil {
-		return false, err.Error()
+		return err
 	}
 	n.gossip.update()
 	n.cfg.Logger.Info("joined", "cluster", fmt.Sprintf("%x", resp.ClusterId))
-	return true, ""
+	return nil
 }
 
 // admit adds a node that belongs to no cluster as a learner, or asks the

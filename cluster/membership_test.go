@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -91,4 +92,34 @@ func TestExpectIsTold(t *testing.T) {
 	if got := n.gossipMeta().Expect; got != 0 {
 		t.Errorf("a node that is to join its cluster again tells that it expects %d, want 0", got)
 	}
+}
+
+// Ensure founders promise in one order, so that who is refused by one before it
+// stays free for another set.
+func TestPromisesInOrder(t *testing.T) {
+	for _, tt := range []struct {
+		other string // the second founder, which refuses
+		bound bool
+	}{{"0", false}, {"z", true}} {
+		n := promiser(t, 2)
+		n.call = func(context.Context, string, *clusterpb.Request) (*clusterpb.Response, error) {
+			return responseOf(ErrRefused), nil
+		}
+		set := foundersOf([]*clusterpb.GossipMeta{{NodeId: n.id.nodeID(), Raft: "h1:1"}, {NodeId: tt.other, Raft: "h2:1"}})
+		if err := n.askFounders(t.Context(), set, promiseOf(set)); !errors.Is(err, ErrRefused) {
+			t.Errorf("beside %s: %v, want it refused", tt.other, err)
+		}
+		if got := n.id.promised() != nil; got != tt.bound {
+			t.Errorf("beside %s: bound %t, want %t", tt.other, got, tt.bound)
+		}
+	}
+}
+
+// Ensure a node of no cluster can ask for itself alone to be admitted.
+func TestStrangerJoinsForItself(t *testing.T) {
+	n := promiser(t, 0)
+	n.started = make(chan struct{})
+	close(n.started)
+	resp := n.handle(t.Context(), peer{nodeID: "stranger"}, &clusterpb.Request{Join: &clusterpb.Join{NodeId: "member"}})
+	wantError(t, errorOf(resp), "node stranger asks for member to be admitted")
 }

@@ -19,7 +19,7 @@ const (
 	promoteLag = 100
 )
 
-// reconcile brings the configuration, change by change, to what the members
+// reconcile brings the configuration, one change a round, to what the members
 // ask for: a learner that has been level for a while becomes a voter, a member
 // that moved gets its new address, and the protocol version rises when all
 // support it. It never removes a member: only the operator does, because
@@ -40,8 +40,8 @@ func (n *Node) reconcile(ctx context.Context) {
 	}
 }
 
-// reconcileOnce makes one round. A member for which it fails holds up none of
-// the others.
+// reconcileOnce makes one round, which ends with the first change: the list of
+// servers is old then. A member for which it fails holds up none of the others.
 func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]time.Time) error {
 	seen := make(map[string]*clusterpb.GossipMeta)
 	for _, m := range n.gossip.members() {
@@ -55,8 +55,11 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			continue
 		}
 		if m.Raft != string(s.Address) && string(s.ID) != n.id.nodeID() {
-			errs = append(errs, n.move(s, m.Raft))
-			continue
+			if err := n.move(s, m.Raft); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			return errors.Join(errs...)
 		}
 		if s.Suffrage == raft.Voter || m.Replica {
 			continue
@@ -70,7 +73,8 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			levelSince[s.ID] = time.Now()
 		} else if time.Since(since) >= n.cfg.Tuning.PromoteAfter {
 			n.cfg.Logger.Info("promoting to voter", "node", s.ID, "name", m.Name)
-			errs = append(errs, n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout)))
+			err := n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout))
+			return errors.Join(append(errs, err)...)
 		}
 	}
 	return errors.Join(append(errs, n.raiseVersion(ctx))...)
@@ -78,11 +82,15 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 
 // move gives a member its new address.
 func (n *Node) move(s raft.Server, addr string) error {
-	n.cfg.Logger.Info("member moved", "node", s.ID, "from", s.Address, "to", addr)
+	change := n.raft.AddNonvoter
 	if s.Suffrage == raft.Voter {
-		return n.changed(n.raft.AddVoter(s.ID, raft.ServerAddress(addr), 0, attemptTimeout))
+		change = n.raft.AddVoter
 	}
-	return n.changed(n.raft.AddNonvoter(s.ID, raft.ServerAddress(addr), 0, attemptTimeout))
+	if err := n.changed(change(s.ID, raft.ServerAddress(addr), 0, attemptTimeout)); err != nil {
+		return fmt.Errorf("move node %s from %s to %s: %w", s.ID, s.Address, addr, err)
+	}
+	n.cfg.Logger.Info("member moved", "node", s.ID, "from", s.Address, "to", addr)
+	return nil
 }
 
 // isLevel reports whether a learner has caught up with the log.

@@ -35,6 +35,18 @@ func (s ForRaft) SetUint64(key []byte, n uint64) error {
 	return s.orEnd(s.Store.SetUint64(key, n))
 }
 
+// Get is [Store.Get], but of the vote it tells only that there is one. Raft
+// grants a vote again to who asks from the same address, without a look at its
+// log; and an address may have passed to another candidate of that term. A
+// candidate that did not get its answer asks in a later term.
+func (s ForRaft) Get(key []byte) ([]byte, error) {
+	value, err := s.Store.Get(key)
+	if err == nil && string(key) == keyVote {
+		value = []byte("given")
+	}
+	return value, err
+}
+
 func (s ForRaft) orEnd(err error) error {
 	if err != nil && s.Err() != nil {
 		s.cfg.Logger.Debug("raft cannot go on without its log", "err", err)

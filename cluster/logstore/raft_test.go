@@ -54,6 +54,26 @@ func TestForRaftEndsWhoWouldPanic(t *testing.T) {
 	}
 }
 
+// Ensure Raft does not take a candidate for the one that has its vote: of that
+// it knows the address alone.
+func TestForRaftHidesWhoHasTheVote(t *testing.T) {
+	cfg, _ := failing(t)
+	s := ForRaft{openStore(t, cfg)}
+	if _, err := s.Get([]byte(keyVote)); err == nil {
+		t.Error("there is a vote before any was given")
+	}
+	address := []byte("127.0.0.1:7574")
+	if err := errors.Join(s.SetUint64([]byte(keyVoteTerm), 7), s.Set([]byte(keyVote), address)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get([]byte(keyVote)); err != nil || got == nil || bytes.Equal(got, address) {
+		t.Errorf("the vote is %q, %v", got, err)
+	}
+	if term, err := s.GetUint64([]byte(keyVoteTerm)); term != 7 || err != nil {
+		t.Errorf("its term is %d, %v", term, err)
+	}
+}
+
 // marks is a log, and receives when a goroutine of Raft has been ended.
 type marks chan struct{}
 
