@@ -31,10 +31,14 @@ func (c *config) findOld(ctx context.Context, stderr io.Writer) (err error) {
 	return err
 }
 
+const streamPath = "/v1/state/{workflow}/{key}/stream"
+
 // needed is a path of the API that a workload asks for and that early builds do
 // not serve.
 var needed = map[string]string{
-	"stream":    "/v1/state/{workflow}/{key}/stream",
+	"stream":    streamPath,
+	"atomic":    streamPath, // the truth is what its readers are told
+	"pages":     streamPath,
 	"agent":     "/api/v1/state/{key}",
 	"backup":    "/v1/backup",
 	"isolation": "/v1/keys",
