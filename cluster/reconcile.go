@@ -73,8 +73,11 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			levelSince[s.ID] = time.Now()
 		} else if time.Since(since) >= n.cfg.Tuning.PromoteAfter {
 			n.cfg.Logger.Info("promoting to voter", "node", s.ID, "name", m.Name)
-			err := n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout))
-			return errors.Join(append(errs, err)...)
+			if err := n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout)); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			return errors.Join(errs...)
 		}
 	}
 	return errors.Join(append(errs, n.raiseVersion(ctx))...)

@@ -11,26 +11,8 @@ import (
 // cost none of the calls that an election stands on.
 func TestCallsOverEndedConnections(t *testing.T) {
 	l, d := testTransport(t, "l", "c", nil), testTransport(t, "d", "c", nil)
-	rpcs, to := l.raftTransport().Consumer(), raft.ServerAddress(l.addr())
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		for {
-			select {
-			case rpc := <-rpcs:
-				switch rpc.Command.(type) {
-				case *raft.RequestVoteRequest:
-					rpc.Respond(&raft.RequestVoteResponse{Granted: true}, nil)
-				case *raft.RequestPreVoteRequest:
-					rpc.Respond(&raft.RequestPreVoteResponse{Granted: true}, nil)
-				case *raft.AppendEntriesRequest:
-					rpc.Respond(&raft.AppendEntriesResponse{Success: true}, nil)
-				}
-			case <-stop:
-				return
-			}
-		}
-	}()
+	to := raft.ServerAddress(l.addr())
+	go answerRaft(l)
 	calls := map[string]func() error{
 		"vote": func() error {
 			return d.raft.RequestVote("l", to, &raft.RequestVoteRequest{Term: 1}, new(raft.RequestVoteResponse))
