@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync/atomic"
 	"unsafe"
@@ -21,6 +22,59 @@ func (n *Node) ClusterID() []byte { return n.id.clusterID() }
 func (n *Node) Admit(ctx context.Context, id, raftAddr string) error {
 	_, err := n.admit(ctx, &clusterpb.Join{NodeId: id, Name: id, Raft: raftAddr, MinVersion: 1, MaxVersion: n.state.Version()})
 	return err
+}
+
+// SendSnapshot sends the node's newest snapshot to another, as raft would to a
+// follower that seems to need it.
+func (n *Node) SendSnapshot(to *Node) (end uint64, err error) {
+	list, err := n.snapshots.List()
+	if err != nil {
+		return 0, err
+	}
+	meta, data, err := n.snapshots.Open(list[0].ID)
+	if err != nil {
+		return 0, err
+	}
+	defer data.Close()
+	resp := new(raft.InstallSnapshotResponse)
+	err = n.rafts.InstallSnapshot(raft.ServerID(to.id.nodeID()), to.rafts.LocalAddr(), &raft.InstallSnapshotRequest{
+		RPCHeader: n.rpcHeader(), SnapshotVersion: meta.Version, Term: n.raft.CurrentTerm(),
+		LastLogIndex: meta.Index, LastLogTerm: meta.Term, Size: meta.Size,
+		Configuration: raft.EncodeConfiguration(meta.Configuration), ConfigurationIndex: meta.ConfigurationIndex,
+	}, resp, data)
+	if err == nil && !resp.Success {
+		err = errors.New("the snapshot was not taken")
+	}
+	return meta.Index, err
+}
+
+// SendEntries sends another node the entries from first to last, as raft would
+// to a follower that seems to lack them.
+func (n *Node) SendEntries(to *Node, first, last uint64) error {
+	var before raft.Log
+	if err := n.store.GetLog(first-1, &before); err != nil {
+		return err
+	}
+	req := &raft.AppendEntriesRequest{
+		RPCHeader: n.rpcHeader(), Term: n.raft.CurrentTerm(), PrevLogEntry: before.Index, PrevLogTerm: before.Term, LeaderCommitIndex: n.raft.CommitIndex(),
+	}
+	for i := first; i <= last; i++ {
+		l := new(raft.Log)
+		if err := n.store.GetLog(i, l); err != nil {
+			return err
+		}
+		req.Entries = append(req.Entries, l)
+	}
+	resp := new(raft.AppendEntriesResponse)
+	err := n.rafts.AppendEntries(raft.ServerID(to.id.nodeID()), to.rafts.LocalAddr(), req, resp)
+	if err == nil && !resp.Success {
+		err = errors.New("the entries were refused")
+	}
+	return err
+}
+
+func (n *Node) rpcHeader() raft.RPCHeader {
+	return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(n.id.nodeID()), Addr: n.rafts.EncodePeer("", n.rafts.LocalAddr())}
 }
 
 // LeaveTransferFlag sets the flag that the library's transfer of leadership can

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -18,6 +19,10 @@ type rpcGate struct {
 	in  <-chan raft.RPC
 	out chan raft.RPC
 
+	logger     *slog.Logger
+	raft       standing
+	firstIndex func() (uint64, error) // of the log; 0: it is empty
+
 	turn      chan struct{} // held while raft works off an RPC, and to set what follows
 	shutTerm  uint64        // the term of the leader that it is shut to
 	shutUntil time.Time
@@ -25,12 +30,13 @@ type rpcGate struct {
 	onInstalled func(index, term uint64) // see snapshotconflict.go; nil: nobody asks
 }
 
-func newRPCGate(in <-chan raft.RPC) *rpcGate {
-	return &rpcGate{in: in, out: make(chan raft.RPC), turn: make(chan struct{}, 1)}
+func newRPCGate(in <-chan raft.RPC, logger *slog.Logger) *rpcGate {
+	return &rpcGate{in: in, logger: logger, out: make(chan raft.RPC), turn: make(chan struct{}, 1)}
 }
 
 // run works until ctx ends.
-func (g *rpcGate) run(ctx context.Context) {
+func (g *rpcGate) run(ctx context.Context, r standing, firstIndex func() (uint64, error)) {
+	g.raft, g.firstIndex = r, firstIndex
 	for {
 		select {
 		case rpc := <-g.in:
@@ -52,8 +58,9 @@ func (g *rpcGate) pass(ctx context.Context, rpc raft.RPC) {
 		rpc.Respond(nil, errLeaderGone)
 		return
 	}
+	asked, asker := rpc.Command, rpc.RespChan
 	answer := make(chan raft.RPCResponse, 1)
-	asker := rpc.RespChan
+	rpc = g.withoutKnown(rpc)
 	rpc.RespChan = answer
 	if g.hand(ctx, rpc) != nil {
 		return
@@ -61,7 +68,7 @@ func (g *rpcGate) pass(ctx context.Context, rpc raft.RPC) {
 	select {
 	case a := <-answer:
 		g.noteInstalled(rpc.Command, a)
-		asker <- a
+		asker <- answerTo(asked, a)
 	case <-ctx.Done():
 	}
 }

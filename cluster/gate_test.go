@@ -22,10 +22,10 @@ func send(in chan<- raft.RPC, command any) <-chan raft.RPCResponse {
 func TestGateShut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := make(chan raft.RPC)
-		g := newRPCGate(in)
+		g := newRPCGate(in, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go g.run(ctx)
+		go g.run(ctx, standingAt{}, emptyLog)
 		go func() { // raft
 			for {
 				select {
@@ -67,10 +67,10 @@ func TestGateShut(t *testing.T) {
 func TestGateShutWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := make(chan raft.RPC)
-		g := newRPCGate(in)
+		g := newRPCGate(in, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go g.run(ctx)
+		go g.run(ctx, standingAt{}, emptyLog)
 		answer := send(in, &raft.AppendEntriesRequest{Term: 7})
 		working := <-g.out
 		soon, stop := context.WithTimeout(ctx, time.Second)

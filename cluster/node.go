@@ -173,6 +173,7 @@ func (n *Node) openRaft() (err error) {
 		return err
 	}
 	n.raft, n.readLog = r, n.store.GetLog
+	n.rafts.serve(r, n.store.FirstIndex)
 	return nil
 }
 
