@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -145,6 +146,32 @@ func TestDamagedDiskHeals(t *testing.T) {
 				t.Errorf("%d members, want 3", len(members))
 			}
 		})
+	}
+}
+
+// Ensure a node whose disk is damaged is there for others only once it is the
+// node that it will be.
+func TestDamagedDiskIsNotGreeted(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 3, nil)
+	n := c.Follower()
+	n.Set(t, "ns", "k", "1")
+	n.Stop(t)
+	damage(t, filepath.Join(n.Config.DataDir, "raft.db"))
+	looked := false
+	n.Config.Tuning.Wall = func() time.Time { // asked when the node gives its disk up, among others
+		if moved, _ := filepath.Glob(filepath.Join(n.Config.DataDir, "damaged-*")); len(moved) == 0 {
+			looked = true
+			if conn, err := net.Dial("tcp", n.Config.RaftAddr); err == nil {
+				conn.Close()
+				t.Error("the node listens before it has given its disk up")
+			}
+		}
+		return time.Now()
+	}
+	n.Start(t)
+	if !looked {
+		t.Error("the node did not give its disk up")
 	}
 }
 

@@ -116,6 +116,9 @@ func (n *Node) open() error {
 		return err
 	}
 	n.recallClock()
+	if err := n.openStorage(); err != nil {
+		return err
+	}
 	if err := n.openTransport(); err != nil {
 		return err
 	}
@@ -156,7 +159,10 @@ func (n *Node) openTransport() (err error) {
 	return nil
 }
 
-func (n *Node) openRaft() (err error) {
+// openStorage comes before the node listens: damage of the disk makes it another
+// node, and whoever has been greeted by the one that it was would go on talking
+// to that.
+func (n *Node) openStorage() (err error) {
 	path := filepath.Join(n.cfg.DataDir, logstore.FileName)
 	if _, err := os.Stat(path); len(n.id.clusterID()) > 0 && err != nil {
 		return fmt.Errorf("the node belongs to a cluster and its log is gone (%w): remove the node from the cluster, empty the data directory and let it join anew", err)
@@ -164,9 +170,11 @@ func (n *Node) openRaft() (err error) {
 	if n.snapshots, err = n.openDisk(); err != nil {
 		return err
 	}
-	if n.logEnd, err = n.store.LastIndex(); err != nil {
-		return err
-	}
+	n.logEnd, err = n.store.LastIndex()
+	return err
+}
+
+func (n *Node) openRaft() error {
 	n.rafts = n.transport.raftTransport()
 	r, err := newRaft(n.raftConfig(), n.fsm, n.store, n.snapshots, n.rafts)
 	if err != nil {
