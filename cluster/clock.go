@@ -123,15 +123,18 @@ func (c *clusterClock) restsOn() uint64 {
 }
 
 // tied takes note of cluster time minus the wall clock, and byWall goes by that:
-// it returns cluster time as far as the wall clock alone knows it. A wall clock
-// that is wrong, and as wrong as it was, tells cluster time well.
+// it returns cluster time as far as the wall clock alone knows it, and not ahead
+// of it. A wall clock that is wrong, and as wrong as it was, tells it well.
 func (c *clusterClock) tied(tie int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tie = tie
 }
 
-func (c *clusterClock) byWall() int64 {
+func (c *clusterClock) byWall() int64 { return c.wallTime() - wallNoteGrain.Microseconds() }
+
+// wallTime is byWall, but off by up to wallNoteGrain either way.
+func (c *clusterClock) wallTime() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.wall().UnixMicro() + c.tie

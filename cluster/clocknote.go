@@ -103,7 +103,7 @@ func (n *Node) recallWall() {
 // An error leaves what is known: the next look at it tries again.
 func (n *Node) writeWallNote(now int64) {
 	tie := now - n.clock.wall().UnixMicro()
-	moved := time.Duration(n.clock.byWall()-now) * time.Microsecond
+	moved := time.Duration(n.clock.wallTime()-now) * time.Microsecond
 	if moved.Abs() < wallNoteGrain {
 		return
 	}

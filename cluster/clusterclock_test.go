@@ -101,8 +101,8 @@ func TestWallNote(t *testing.T) {
 	again.clock, wall, _ = newTestClock()
 	*wall = wall.Add(2 * time.Minute)
 	again.recallWall()
-	if got, want := again.clock.byWall(), wall.UnixMicro()-7_000_000; got != want {
-		t.Errorf("cluster time by the wall clock is %d, want %d", got, want)
+	if got, want := again.clock.byWall(), wall.UnixMicro()-7_000_000-wallNoteGrain.Microseconds(); got != want {
+		t.Errorf("cluster time by the wall clock is %d, want %d, which is not ahead for the note's grain", got, want)
 	}
 	info, err := os.Stat(n.wallNotePath())
 	if err != nil {
@@ -118,7 +118,7 @@ func TestWallNote(t *testing.T) {
 	torn := &Node{cfg: n.cfg}
 	torn.clock, wall, _ = newTestClock()
 	torn.recallWall()
-	if got := torn.clock.byWall(); got != wall.UnixMicro() {
+	if got := torn.clock.wallTime(); got != wall.UnixMicro() {
 		t.Errorf("a torn note counts: %d", got)
 	}
 }
