@@ -46,6 +46,7 @@ type proposer struct {
 	bytes      int       // of the waiting commands
 	inFlight   map[uint64]*flight
 	flightTime time.Duration // of late, from a batch's departure to its answers
+	noRoom     time.Time     // until then, sets are refused: the leader has said so
 	session    uint64        // 0: none; the next batch opens one
 	sequence   uint64        // of the last batch
 	opening    bool
@@ -108,8 +109,11 @@ func (p *proposer) enqueue(c *call) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	switch {
+	case p.closed:
 		return ErrClosed
+	case grows && time.Now().Before(p.noRoom):
+		return ErrDiskFull
 	}
 	if err := p.roomLocked(c.size, grows); err != nil {
 		return err
@@ -281,6 +285,9 @@ func (p *proposer) fly(f *flight) {
 		case isCertain(err) && certain:
 			p.putBack(p.withoutFull(f, err), pause)
 			return
+		case errors.Is(err, ErrDiskFull): // waiting for room, it would hold up the deletes that make some
+			p.fail(f, ErrOutcomeUnknown)
+			return
 		case !isCertain(err):
 			certain = false
 		}
@@ -297,6 +304,9 @@ func isCertain(err error) bool {
 // so, and leaves the rest of f.
 func (p *proposer) withoutFull(f *flight, err error) *flight {
 	if errors.Is(err, ErrDiskFull) {
+		p.mu.Lock()
+		p.noRoom = time.Now().Add(diskInterval)
+		p.mu.Unlock()
 		f.calls = slices.DeleteFunc(f.calls, func(c *call) bool {
 			if grows(c.command) {
 				c.done <- answer{err: ErrDiskFull}
