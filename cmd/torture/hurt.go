@@ -34,8 +34,9 @@ func (t *tester) round(ctx context.Context, r faults.Round) {
 	fmt.Fprintln(t.out, r)
 	var wg sync.WaitGroup
 	done := make([]report.Fault, len(r.Faults))
+	scene := faults.Scene{Cluster: t.cluster, Slack: t.config.slack, Parting: new(faults.Parting)}
 	for i, p := range r.Faults {
-		wg.Go(func() { done[i] = t.fault(ctx, p) })
+		wg.Go(func() { done[i] = t.fault(ctx, p, scene) })
 	}
 	wg.Wait()
 	whole := t.waitWhole()
@@ -49,11 +50,11 @@ func (t *tester) round(ctx context.Context, r faults.Round) {
 }
 
 // fault carries out one. The end of ctx shortens it, and leaves nothing undone.
-func (t *tester) fault(ctx context.Context, p faults.Planned) report.Fault {
+func (t *tester) fault(ctx context.Context, p faults.Planned, scene faults.Scene) report.Fault {
 	wait(ctx, p.After)
 	whatever := context.WithoutCancel(ctx)
 	f := report.Fault{Name: p.Name, Row: p.Row, Kind: string(p.Kind), Begin: t.now()}
-	h, err := p.Begin(whatever, faults.Scene{Cluster: t.cluster, Slack: t.config.slack})
+	h, err := p.Begin(whatever, scene)
 	if err == nil {
 		wait(ctx, p.Hold)
 	}

@@ -232,7 +232,7 @@ func filling(pick pick) func(context.Context, *Scene) (Hurt, error) {
 // awaitAll waits until every node does something.
 func (s *Scene) awaitAll(ctx context.Context, what string, does func(*node.Node, context.Context) error) error {
 	for _, n := range s.Cluster.Nodes {
-		err := s.waitFor(ctx, fullTimeout, func(ctx context.Context) error { return does(n, ctx) })
+		err := s.waitJoined(ctx, fullTimeout, func(ctx context.Context) error { return does(n, ctx) })
 		if err != nil {
 			return fmt.Errorf("%w: %s does not %s: %w", ErrBroken, n.Name, what, err)
 		}
@@ -277,7 +277,7 @@ func stallingLong(pick pick) func(context.Context, *Scene) (Hurt, error) {
 
 // awaitOtherLeader waits until the others follow one of them.
 func (s *Scene) awaitOtherLeader(ctx context.Context, n *node.Node) error {
-	err := s.waitFor(ctx, replaceTimeout, func(ctx context.Context) error {
+	err := s.waitJoined(ctx, replaceTimeout, func(ctx context.Context) error {
 		for _, other := range s.Cluster.Nodes {
 			if other == n {
 				continue

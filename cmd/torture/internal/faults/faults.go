@@ -61,7 +61,8 @@ func (f Fault) Needs(c *node.Config) {
 type Scene struct {
 	Cluster *node.Cluster
 	Rand    *rand.Rand
-	Slack   int // how many times longer than is promised things may take
+	Slack   int      // how many times longer than is promised things may take
+	Parting *Parting // by faults of the same round
 }
 
 // Hurt is a fault that has begun.

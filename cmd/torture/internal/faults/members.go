@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,18 +85,41 @@ func (s *Scene) within(ctx context.Context, limit time.Duration) (context.Contex
 
 // waitFor repeats a look until it finds nothing wrong, or the time is over.
 func (s *Scene) waitFor(ctx context.Context, limit time.Duration, look func(context.Context) error) error {
+	end := time.Now().Add(limit * time.Duration(s.Slack))
+	return waitUntil(ctx, func() time.Time { return end }, look)
+}
+
+// waitJoined is waitFor what takes all nodes: where a fault of the network keeps
+// them from each other, they have time to work together again. Such a fault
+// itself must not wait so, for it would have time without end.
+func (s *Scene) waitJoined(ctx context.Context, limit time.Duration, look func(context.Context) error) error {
+	begin, slack := time.Now(), time.Duration(s.Slack)
+	return waitUntil(ctx, func() time.Time { return s.Parting.deadline(begin, limit*slack, rejoinTimeout*slack) }, look)
+}
+
+// waitUntil repeats a look until it finds nothing wrong, or a deadline has
+// passed, which may move. The error is that of the last look but one, if there
+// was one: that of the last may be the deadline itself.
+func waitUntil(ctx context.Context, deadline func() time.Time, look func(context.Context) error) error {
 	begin := time.Now()
-	ctx, cancel := s.within(ctx, limit)
-	defer cancel()
-	for {
-		err := look(ctx)
+	for last := error(nil); ; {
+		err := lookUntil(ctx, deadline(), look)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() != nil || !time.Now().Before(deadline()) {
+			return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Millisecond), cmp.Or(last, err))
+		}
+		last = err
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %v: %w", time.Since(begin).Round(time.Millisecond), err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+func lookUntil(ctx context.Context, deadline time.Time, look func(context.Context) error) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return look(ctx)
 }

@@ -112,7 +112,11 @@ func (s *Schedule) between(least, most time.Duration) time.Duration {
 // use ctx until the end. The hurt has an end also after an error.
 func (p Planned) Begin(ctx context.Context, s Scene) (Hurt, error) {
 	s.Rand = rand.New(rand.NewPCG(p.Seed, 1))
-	h, err := p.begin(ctx, &s)
+	begin := p.begin
+	if p.Kind == Network {
+		begin = s.Parting.around(begin)
+	}
+	h, err := begin(ctx, &s)
 	if h.What == "" {
 		h.What = p.Name
 	}
