@@ -97,10 +97,12 @@ func endsShown(h *history.History) map[end]time.Time {
 			if err != nil {
 				continue
 			}
-			if first, known := ends[key]; known && first.Sub(at).Abs() > shownApart {
+			switch first, known := ends[key]; {
+			case !known:
+				ends[key] = at
+			case first.Sub(at).Abs() > shownApart:
 				apart[key] = true
 			}
-			ends[key] = at
 		}
 	}
 	for key := range apart {
