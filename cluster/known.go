@@ -41,7 +41,7 @@ func (g *rpcGate) withoutKnown(rpc raft.RPC) raft.RPC {
 			g.logger.Info("what a snapshot holds that came is here already", "last-index", c.LastLogIndex, "applied", g.raft.AppliedIndex())
 			_, _ = io.Copy(io.Discard, rpc.Reader) // the connection's next request follows it
 			rpc.Reader = nil
-			rpc.Command = &raft.AppendEntriesRequest{RPCHeader: c.RPCHeader, Term: c.Term, Leader: c.Leader}
+			rpc.Command = &raft.AppendEntriesRequest{RPCHeader: c.RPCHeader, Term: c.Term}
 		}
 	case *raft.AppendEntriesRequest:
 		if c.PrevLogEntry > 0 && g.knows(c.Term, c.PrevLogEntry) && g.compacted(c.PrevLogEntry) {
@@ -62,7 +62,7 @@ func (g *rpcGate) compacted(index uint64) bool {
 // would commit all that it has up to the leader's commit index; but it is the
 // leader's only as far as these entries go.
 func (g *rpcGate) news(c *raft.AppendEntriesRequest) *raft.AppendEntriesRequest {
-	n := &raft.AppendEntriesRequest{RPCHeader: c.RPCHeader, Term: c.Term, Leader: c.Leader}
+	n := &raft.AppendEntriesRequest{RPCHeader: c.RPCHeader, Term: c.Term}
 	for i, e := range c.Entries {
 		if !g.knows(c.Term, e.Index) {
 			n.Entries = c.Entries[i:]
