@@ -122,7 +122,7 @@ func answerTerms(c *transportConfig) {
 
 // answerRaft agrees to everything until the transport is closed.
 func answerRaft(t *transport) {
-	t.raft.serve(standingAt{}, emptyLog)
+	t.raft.serve(standingAt{}, logFrom{})
 	for {
 		select {
 		case rpc := <-t.raft.Consumer():

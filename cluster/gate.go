@@ -19,9 +19,10 @@ type rpcGate struct {
 	in  <-chan raft.RPC
 	out chan raft.RPC
 
-	logger     *slog.Logger
-	raft       standing
-	firstIndex func() (uint64, error) // of the log; 0: it is empty
+	logger *slog.Logger
+	raft   standing
+	log    extent
+	sever  func(nodeID string) // ends the connections of that node's raft
 
 	turn      chan struct{} // held while raft works off an RPC, and to set what follows
 	shutTerm  uint64        // the term of the leader that it is shut to
@@ -30,13 +31,13 @@ type rpcGate struct {
 	onInstalled func(index, term uint64) // see snapshotconflict.go; nil: nobody asks
 }
 
-func newRPCGate(in <-chan raft.RPC, logger *slog.Logger) *rpcGate {
-	return &rpcGate{in: in, logger: logger, out: make(chan raft.RPC), turn: make(chan struct{}, 1)}
+func newRPCGate(in <-chan raft.RPC, sever func(nodeID string), logger *slog.Logger) *rpcGate {
+	return &rpcGate{in: in, sever: sever, logger: logger, out: make(chan raft.RPC), turn: make(chan struct{}, 1)}
 }
 
 // run works until ctx ends.
-func (g *rpcGate) run(ctx context.Context, r standing, firstIndex func() (uint64, error)) {
-	g.raft, g.firstIndex = r, firstIndex
+func (g *rpcGate) run(ctx context.Context, r standing, log extent) {
+	g.raft, g.log = r, log
 	for {
 		select {
 		case rpc := <-g.in:
@@ -60,7 +61,7 @@ func (g *rpcGate) pass(ctx context.Context, rpc raft.RPC) {
 	}
 	asked, asker := rpc.Command, rpc.RespChan
 	answer := make(chan raft.RPCResponse, 1)
-	rpc = g.withoutKnown(rpc)
+	rpc = g.withoutKnown(g.watchSnapshot(rpc))
 	rpc.RespChan = answer
 	if g.hand(ctx, rpc) != nil {
 		return

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,10 +23,10 @@ func send(in chan<- raft.RPC, command any) <-chan raft.RPCResponse {
 func TestGateShut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := make(chan raft.RPC)
-		g := newRPCGate(in, discard)
+		g := newRPCGate(in, nil, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go g.run(ctx, standingAt{}, emptyLog)
+		go g.run(ctx, standingAt{}, logFrom{})
 		go func() { // raft
 			for {
 				select {
@@ -67,10 +68,10 @@ func TestGateShut(t *testing.T) {
 func TestGateShutWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := make(chan raft.RPC)
-		g := newRPCGate(in, discard)
+		g := newRPCGate(in, nil, discard)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go g.run(ctx, standingAt{}, emptyLog)
+		go g.run(ctx, standingAt{}, logFrom{})
 		answer := send(in, &raft.AppendEntriesRequest{Term: 7})
 		working := <-g.out
 		soon, stop := context.WithTimeout(ctx, time.Second)
@@ -84,6 +85,46 @@ func TestGateShutWaits(t *testing.T) {
 		}
 		if err := g.shut(ctx, 7, time.Second); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// Ensure a node is held up by a snapshot that stops coming for no longer than
+// it must, and not at all by one that is slow.
+func TestSnapshotStopsComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pieces = 10
+		data, sender := io.Pipe()
+		in := make(chan raft.RPC)
+		g := newRPCGate(in, func(nodeID string) { sender.CloseWithError(errors.New("cut off from " + nodeID)) }, discard)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go g.run(ctx, standingAt{}, logFrom{})
+		go func() { // raft
+			rpc := <-g.out
+			_, err := io.Copy(io.Discard, rpc.Reader)
+			rpc.Respond(nil, err)
+		}()
+		go func() {
+			for range pieces {
+				time.Sleep(snapshotSilence - time.Millisecond)
+				if _, err := sender.Write([]byte("piece")); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		begin := time.Now()
+		answer := make(chan raft.RPCResponse, 1)
+		in <- raft.RPC{
+			Command: &raft.InstallSnapshotRequest{RPCHeader: raft.RPCHeader{ID: []byte("n2")}, LastLogIndex: 1},
+			Reader:  data, RespChan: answer,
+		}
+		a := <-answer
+		if a.Error == nil || a.Error.Error() != "cut off from n2" {
+			t.Errorf("got %v", a.Error)
+		}
+		if took, want := time.Since(begin), pieces*(snapshotSilence-time.Millisecond)+snapshotSilence; took != want {
+			t.Errorf("after %v, want %v", took, want)
 		}
 	})
 }

@@ -15,7 +15,11 @@ func (s standingAt) CurrentTerm() uint64  { return s.term }
 func (s standingAt) CommitIndex() uint64  { return s.commit }
 func (s standingAt) AppliedIndex() uint64 { return s.applied }
 
-func emptyLog() (uint64, error) { return 0, nil }
+// logFrom is a log's first and last entry.
+type logFrom struct{ first, last uint64 }
+
+func (l logFrom) FirstIndex() (uint64, error) { return l.first, nil }
+func (l logFrom) LastIndex() (uint64, error)  { return l.last, nil }
 
 // entries are of term 5.
 func entries(first, last uint64) (logs []*raft.Log) {
@@ -40,8 +44,8 @@ func told(command any) string {
 	return "unknown"
 }
 
-// Ensure a raft in term 7 whose log begins at 20, and has 30 entries more or
-// less committed, is given nothing that it would go back for, and all else.
+// Ensure a raft in term 7 that has entries 20 to 40, of which those up to 30 are
+// committed, is given nothing that it would go back for, and all else.
 func TestWithoutKnown(t *testing.T) {
 	running, begun := standingAt{term: 7, commit: 30, applied: 28}, standingAt{term: 7, commit: 0, applied: 30}
 	appending := func(term, after, last uint64) any {
@@ -58,16 +62,16 @@ func TestWithoutKnown(t *testing.T) {
 		{"a newer snapshot", &raft.InstallSnapshotRequest{Term: 7, LastLogIndex: 31}, "install up to 31"},
 		{"entries after one of the log", appending(7, 20, 22), "append after 20 21 22, commit 100"},
 		{"entries after the log's end", appending(7, 40, 41), "append after 40 41, commit 100"},
-		{"entries of which all are committed", appending(7, 15, 30), "append after 0, commit 0"},
+		{"entries of which all are committed", appending(7, 15, 30), "append after 0, commit 30"},
 		{"entries of which some are new", appending(7, 15, 32), "append after 0 31 32, commit 32"},
 		{"entries after the one before the log", appending(7, 19, 31), "append after 0 31, commit 31"},
 		{"entries of an earlier leader, which raft refuses", appending(6, 15, 16), "append after 15 16, commit 100"},
-		{"a notice of a commit", appending(7, 15, 15), "append after 0, commit 0"},
+		{"a notice of a commit", appending(7, 15, 15), "append after 0, commit 30"},
 		{"a heartbeat", &raft.AppendEntriesRequest{Term: 7}, "append after 0, commit 0"},
 		{"another command", &raft.RequestVoteRequest{Term: 7}, "unknown"},
 	} {
 		for _, at := range []standingAt{running, begun} {
-			g := &rpcGate{logger: discard, raft: at, firstIndex: func() (uint64, error) { return 20, nil }}
+			g := &rpcGate{logger: discard, raft: at, log: logFrom{20, 40}}
 			data := strings.NewReader("data")
 			got := g.withoutKnown(raft.RPC{Command: tt.command, Reader: data})
 			if told := told(got.Command); told != tt.want {
@@ -78,8 +82,19 @@ func TestWithoutKnown(t *testing.T) {
 			}
 		}
 	}
-	empty := &rpcGate{logger: discard, raft: running, firstIndex: emptyLog}
-	if got := told(empty.withoutKnown(raft.RPC{Command: appending(7, 30, 31)}).Command); got != "append after 0 31, commit 31" {
-		t.Errorf("with an empty log: %s", got)
+	for _, log := range []logFrom{{}, {5, 8}} { // the rest is in a snapshot
+		g := &rpcGate{logger: discard, raft: running, log: log}
+		for _, tt := range []struct {
+			after, last uint64
+			want        string
+		}{
+			{30, 30, "append after 0, commit 30"},
+			{30, 31, "append after 0 31, commit 31"},
+			{20, 32, "append after 0 31 32, commit 32"},
+		} {
+			if got := told(g.withoutKnown(raft.RPC{Command: appending(7, tt.after, tt.last)}).Command); got != tt.want {
+				t.Errorf("entries %d to %d, log %+v: %s, want %s", tt.after+1, tt.last, log, got, tt.want)
+			}
+		}
 	}
 }

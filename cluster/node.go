@@ -181,7 +181,7 @@ func (n *Node) openRaft() error {
 		return err
 	}
 	n.raft, n.readLog = r, n.store.GetLog
-	n.rafts.serve(r, n.store.FirstIndex)
+	n.rafts.serve(r, n.store)
 	return nil
 }
 

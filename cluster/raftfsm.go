@@ -3,7 +3,6 @@ package cluster
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -117,16 +116,11 @@ func (f *raftFSM) Snapshot() (raft.FSMSnapshot, error) {
 }
 
 // Restore replaces the state by a snapshot's, which must not be older: see
-// [rpcGate.withoutKnown]. On another error the state is as it was.
+// [rpcGate.withoutKnown]. On an error the state is as it was.
 func (f *raftFSM) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	before := f.state.Point().Index
 	err := f.state.Restore(bufio.NewReaderSize(r, 1<<20))
-	if after := f.state.Point().Index; after < before {
-		f.fail(fmt.Errorf("the state went back from entry %d to %d, by a snapshot", before, after))
-		return f.broken
-	}
-	if newer := (*fsm.VersionError)(nil); errors.As(err, &newer) {
+	if newer := (*fsm.VersionError)(nil); errors.As(err, &newer) || errors.Is(err, fsm.ErrOlder) {
 		f.fail(err)
 	}
 	if err != nil {

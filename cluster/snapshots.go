@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,6 +26,31 @@ type snapshots struct {
 	*raft.FileSnapshotStore
 	dir     string
 	damaged signal // Raft met a damaged one
+
+	mu     sync.Mutex
+	newest uint64 // last entry of the newest that this process has finished
+}
+
+// A snapshotSink refuses a snapshot that is older than one that came from the
+// leader meanwhile: Raft would take that for its newest (hashicorp/raft issue
+// 248) and no longer know which entry its log follows.
+type snapshotSink struct {
+	raft.SnapshotSink
+	index uint64
+	to    *snapshots
+}
+
+func (s *snapshotSink) Close() error {
+	s.to.mu.Lock()
+	defer s.to.mu.Unlock()
+	if s.index < s.to.newest {
+		return fmt.Errorf("the snapshot ends with entry %d, and there is one that ends with %d", s.index, s.to.newest)
+	}
+	err := s.SnapshotSink.Close()
+	if err == nil {
+		s.to.newest = s.index
+	}
+	return err
 }
 
 const sealBytes = sha256.Size
@@ -51,7 +77,7 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	if _, err := sink.Write(seal(meta)); err != nil {
 		return nil, errors.Join(err, sink.Cancel())
 	}
-	return sink, nil
+	return &snapshotSink{sink, index, s}, nil
 }
 
 // Open reads a snapshot to its end, and returns it only if it is whole.

@@ -47,15 +47,15 @@ func newRaftTransport(t *transport) *raftTransport {
 		MsgpackUseNewTimeFormat: true,
 	})
 	r.notices = newCommitNotices(r.NetworkTransport.AppendEntries)
-	r.gate = newRPCGate(r.NetworkTransport.Consumer(), t.config.logger)
+	r.gate = newRPCGate(r.NetworkTransport.Consumer(), t.severRaft, t.config.logger)
 	r.gate.onInstalled = t.config.onInstalled
 	return r
 }
 
 // serve hands raft, which has this transport, what others send. Until then
 // they wait.
-func (r *raftTransport) serve(to standing, firstIndex func() (uint64, error)) {
-	r.streams.transport.wg.Go(func() { r.gate.run(r.streams.ctx, to, firstIndex) })
+func (r *raftTransport) serve(to standing, log extent) {
+	r.streams.transport.wg.Go(func() { r.gate.run(r.streams.ctx, to, log) })
 }
 
 // Consumer implements raft.Transport: what others send, and campaign.

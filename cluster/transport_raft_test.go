@@ -173,7 +173,7 @@ func (m *raftMember) start(t *testing.T, configuration raft.Configuration, adjus
 		t.Fatal(err)
 	}
 	m.raft = r
-	trans.serve(r, store.FirstIndex)
+	trans.serve(r, store)
 	t.Cleanup(func() {
 		if err := r.Shutdown().Error(); err != nil {
 			t.Errorf("shut down: %v", err)

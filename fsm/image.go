@@ -187,9 +187,14 @@ func (f *fragments) close() error {
 	return f.w.Close()
 }
 
+// ErrOlder says that a snapshot holds less than the state: a state never goes
+// back.
+var ErrOlder = errors.New("the snapshot is older than the state")
+
 // Restore replaces the state by the one that r, a whole snapshot container,
-// holds. On an error the state is as it was; a [*VersionError] says that the
-// snapshot is of a newer protocol than this build speaks.
+// holds. On an error the state is as it was: [ErrOlder], or a [*VersionError]
+// that says that the snapshot is of a newer protocol than this build speaks, or
+// what is wrong with r.
 func (s *State) Restore(r io.Reader) error {
 	d, err := readImage(r, s.maxVersion)
 	if err != nil {
@@ -197,6 +202,9 @@ func (s *State) Restore(r io.Reader) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if d.index < s.index {
+		return fmt.Errorf("%w: it ends with entry %d, and entry %d is applied", ErrOlder, d.index, s.index)
+	}
 	s.data = d
 	return nil
 }

@@ -76,6 +76,23 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// Ensure a state takes no snapshot of less than it holds.
+func TestRestoreOlder(t *testing.T) {
+	m := everything(t)
+	older := save(t, m.State)
+	m.entry(&fsmpb.Entry{})
+	newer := save(t, m.State)
+	if err := m.Restore(bytes.NewReader(older)); !errors.Is(err, ErrOlder) {
+		t.Errorf("an older one: %v", err)
+	}
+	if !bytes.Equal(save(t, m.State), newer) {
+		t.Error("it changed the state")
+	}
+	if err := m.Restore(bytes.NewReader(newer)); err != nil {
+		t.Errorf("one of the same entry: %v", err)
+	}
+}
+
 // Whatever byte is missing or changed, it is noticed, and nothing has happened.
 func TestRestoreDamaged(t *testing.T) {
 	image := save(t, everything(t).State)
