@@ -129,7 +129,10 @@ func (c *config) command() string {
 	return strings.Join(parts, " ")
 }
 
-func (c *config) healLimit() time.Duration { return healTime * time.Duration(c.slack) }
+// slacken returns how long what is promised to take d may take.
+func (c *config) slacken(d time.Duration) time.Duration { return d * time.Duration(c.slack) }
+
+func (c *config) healLimit() time.Duration { return c.slacken(healTime) }
 
 // selected returns the faults and the workloads of a run.
 func (c *config) selected(isolated bool) ([]faults.Fault, []workload.Spec, error) {

@@ -70,7 +70,7 @@ func (e *epoch) load(ctx context.Context) *sync.WaitGroup {
 // finish lets the workloads look once more, waits until the nodes agree, and
 // reads every key from every node.
 func (e *epoch) finish() {
-	ctx, cancel := context.WithTimeout(context.Background(), finalLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), e.config.slacken(finalLimit))
 	defer cancel()
 	errs := make([]error, len(e.works))
 	var finishing sync.WaitGroup
@@ -78,10 +78,10 @@ func (e *epoch) finish() {
 		finishing.Go(func() { errs[i] = w.Finish(ctx) })
 	}
 	finishing.Wait()
-	equal, cancel := context.WithTimeout(ctx, e.config.healLimit())
+	equal, cancel := context.WithTimeout(context.Background(), e.config.healLimit())
 	defer cancel()
 	unequal := e.cluster.WaitEqual(equal)
-	unread := e.readFinal(ctx)
+	unread := e.readFinal()
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -101,20 +101,32 @@ func (e *epoch) finish() {
 	e.takeEnded()
 }
 
-func (e *epoch) readFinal(ctx context.Context) (errs []error) {
+// readFinal records the keys of every node.
+func (e *epoch) readFinal() (errs []error) {
 	workflows := e.record.History().Workflows()
 	for _, n := range e.nodes {
-		var entries []history.Entry
-		for _, workflow := range workflows {
-			page, err := n.List(ctx, workflow)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("the keys of %s cannot be listed in the end: %w", workflow, err))
-			}
-			entries = append(entries, page...)
+		entries, err := e.readAll(n, workflows)
+		if err != nil {
+			errs = append(errs, err)
 		}
 		e.record.Final(n.Name(), entries)
 	}
 	return errs
+}
+
+// readAll lists workflows at a node, for each of which it may take as long as to
+// heal. It ends with the first that takes longer.
+func (e *epoch) readAll(n *wire.Node, workflows []string) (entries []history.Entry, err error) {
+	for _, workflow := range workflows {
+		ctx, cancel := context.WithTimeout(context.Background(), e.config.healLimit())
+		page, err := n.List(ctx, workflow)
+		cancel()
+		if err != nil {
+			return entries, fmt.Errorf("the keys of %s cannot be listed in the end: %w", workflow, err)
+		}
+		entries = append(entries, page...)
+	}
+	return entries, nil
 }
 
 // clearers is how many clients delete an epoch's keys.
@@ -147,7 +159,7 @@ func (t *tester) conclude(e *epoch) {
 		return
 	}
 	h := e.record.History()
-	h.Drifts = t.driftsSince(e.begin)
+	h.Drifts, h.Slack = t.driftsSince(e.begin), t.config.slack
 	var found []*check.Verdict
 	for _, c := range check.All {
 		for _, s := range t.specs {

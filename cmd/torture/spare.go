@@ -33,7 +33,7 @@ func (t *tester) secure(cluster *node.Config) {
 func (e *epoch) startSpare(ctx context.Context) (*wire.Node, func(), error) {
 	name := fmt.Sprint("spare-", e.number)
 	cfg := node.Config{
-		Binary: e.config.binary, Size: 1, Token: e.token,
+		Binary: e.config.binary, Size: 1, Token: e.token, Slack: e.config.slack,
 		Dir: filepath.Join(e.config.report, "data", name), LogDir: filepath.Join(e.config.report, name),
 	}
 	for _, dir := range []string{cfg.Dir, cfg.LogDir} {
@@ -47,7 +47,7 @@ func (e *epoch) startSpare(ctx context.Context) (*wire.Node, func(), error) {
 		os.RemoveAll(cfg.Dir)
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, startLimit)
+		ctx, cancel := context.WithTimeout(ctx, e.config.slacken(startLimit))
 		defer cancel()
 		err = cluster.WaitWhole(ctx)
 	}

@@ -23,7 +23,7 @@ import (
 const (
 	// startLimit is how long a new cluster may take to be whole.
 	startLimit = 30 * time.Second
-	// finalLimit bounds the reads at the end of an epoch.
+	// finalLimit bounds what the workloads do when an epoch is over.
 	finalLimit = time.Minute
 )
 
@@ -86,7 +86,7 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 	if err != nil {
 		return 0, err
 	}
-	starting, cancel := context.WithTimeout(ctx, startLimit)
+	starting, cancel := context.WithTimeout(ctx, c.slacken(startLimit))
 	defer cancel()
 	if err := t.cluster.WaitWhole(starting); err != nil {
 		return 0, fmt.Errorf("the cluster does not start: %w; see the nodes' logs in %s", err, c.report)

@@ -115,7 +115,7 @@ func endsShown(h *history.History) map[end]time.Time {
 // the backup's revision.
 func (s *state) compareRestored(op history.Op, ends map[end]time.Time, h *history.History) {
 	if op.Outcome != history.OK {
-		s.v.Fail("%s cannot be listed after the restore of revision %d: %s", s.workflow, op.Revision, op.Error)
+		s.v.Fail("%s cannot be listed, or get a key, after the restore of revision %d: %s", s.workflow, op.Revision, op.Error)
 		return
 	}
 	there := map[string]history.Entry{}

@@ -48,7 +48,7 @@ func Isolation(h *history.History) *Verdict {
 		ownOnly(v, op)
 		allowed(v, op, grants[op.Token])
 		if r, ended := revoked[op.Token]; ended {
-			notAfter(v, op, r)
+			notAfter(v, h, op, r)
 		}
 	}
 	streamsOf(h, v, revoked)
@@ -93,10 +93,10 @@ func allowed(v *Verdict, op, grant history.Op) {
 }
 
 // notAfter checks that a key is refused once it is revoked, and its streams end.
-func notAfter(v *Verdict, op, revoked history.Op) {
+func notAfter(v *Verdict, h *history.History, op, revoked history.Op) {
 	late := op.Call - revoked.Return
 	switch {
-	case op.Kind == history.Open && (op.Error != "" || op.Return-revoked.Return > endedWithin):
+	case op.Kind == history.Open && (op.Error != "" || op.Return-revoked.Return > h.Slacken(endedWithin)):
 		v.Fail("a stream at %s went on for %v after its key was revoked", op.Node, (op.Return - revoked.Return).Round(time.Millisecond))
 	case op.Outcome == history.OK && !op.Stale && late > revokedWithin:
 		v.Fail("the %s was done %v after its key was revoked at %s", describe(op), late.Round(time.Millisecond), revoked.Node)
@@ -123,7 +123,7 @@ func streamsOf(h *history.History, v *Verdict, revoked map[string]history.Op) {
 		if _, known := first[e.Subscriber]; !known {
 			first[e.Subscriber] = e.At
 		}
-		if e.At-first[e.Subscriber] > lastTold {
+		if e.At-first[e.Subscriber] > h.Slacken(lastTold) {
 			v.Fail("%s was told of revision %d at %v, and its key was revoked at revision %d, at %v", e.Subscriber, e.Revision, e.At, r.Revision, r.Return)
 		}
 	}

@@ -83,6 +83,42 @@ func TestIsolation(t *testing.T) {
 	}
 }
 
+// Ensure streams of a revoked key may go on for longer where all may take longer,
+// and not for ever.
+func TestIsolationWithSlack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		slack int
+		last  int // when the stream was told of the last change, in ms
+		ended int // when it ended
+		wrong bool
+	}{
+		{"promised", 0, 3900, 25000, false},
+		{"told late", 1, 4400, 5000, true},
+		{"ended late", 1, 3900, 25500, true},
+		{"late, on a slow machine", 3, 12000, 75000, false},
+		{"told too late there", 3, 12400, 20000, true},
+		{"ended too late there", 3, 12000, 75500, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			events := told("stream", change("set", "k", 21, 1, "null", `"red 1"`), change("set", "k", 22, 2, `"red 1"`, `"red 2"`))
+			events[0].At, events[1].At = 200*ms, time.Duration(tt.last)*ms
+			h := &history.History{
+				Ops: []history.Op{
+					at(0, 1, grant("old", "", "[state:read state:write]")), at(100, 101, revoke("old", 20)),
+					at(10, tt.ended, of("old", history.Op{Kind: history.Open, Workflow: "w", Key: "all"})),
+				},
+				Events: events, Slack: tt.slack,
+				Subscribers: map[string]history.Subscriber{"stream": {Workload: "isolation", Workflow: "w", Project: "red", Token: "old"}},
+			}
+			for i := range h.Ops {
+				h.Ops[i].Workload = "isolation"
+			}
+			judge(t, check.Isolation(h), tt.wrong)
+		})
+	}
+}
+
 func TestFencing(t *testing.T) {
 	lock := func(revision, token uint64) history.Op {
 		return history.Op{Kind: history.SetAt, Workflow: "w", Key: "lock", Version: token, Revision: revision}

@@ -45,6 +45,14 @@ func (p *Parting) around(begin func(context.Context, *Scene) (Hurt, error)) func
 	}
 }
 
+// since reports whether nodes were parted after a moment, or so shortly before
+// that they might still have to rejoin.
+func (p *Parting) since(begin time.Time, rejoin time.Duration) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now > 0 || !p.ended.IsZero() && p.ended.Add(rejoin).After(begin)
+}
+
 // deadline is until when what takes that long, from a begin on, may take with
 // what was parted meanwhile.
 func (p *Parting) deadline(begin time.Time, limit, rejoin time.Duration) time.Time {

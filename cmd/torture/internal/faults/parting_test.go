@@ -77,3 +77,37 @@ func wellAt(well time.Time) func(context.Context) error {
 		}
 	}
 }
+
+// Ensure elections are counted unless nodes were parted meanwhile, or had not had
+// the time to rejoin before.
+func TestPartedSince(t *testing.T) {
+	const rejoin = 10 * time.Second
+	for _, tt := range []struct {
+		name       string
+		cut        Kind
+		begin, end time.Duration // of the other fault, from the begin of the count
+		look       time.Duration
+		want       bool
+	}{
+		{"alone", "", 0, 0, time.Second, false},
+		{"another kind", Clocks, 0, 2 * time.Second, time.Second, false},
+		{"before it", Network, time.Second, 2 * time.Second, 500 * time.Millisecond, false},
+		{"in the midst", Network, time.Second, 3 * time.Second, 2 * time.Second, true},
+		{"behind it", Network, time.Second, 2 * time.Second, time.Minute, true},
+		{"until just before", Network, -2 * time.Second, -time.Second, time.Second, true},
+		{"long ago", Network, -time.Minute, -rejoin - time.Second, time.Second, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now().Add(time.Hour)
+				s := Scene{Slack: 1, Parting: new(Parting)}
+				go cutOff(t, tt.cut, s, begin.Add(tt.begin), begin.Add(tt.end))
+				time.Sleep(time.Until(begin.Add(tt.look)))
+				if got := s.Parting.since(begin, rejoin); got != tt.want {
+					t.Errorf("parted: %v, want %v", got, tt.want)
+				}
+				time.Sleep(time.Hour) // until the other fault is over
+			})
+		})
+	}
+}

@@ -186,6 +186,9 @@ type History struct {
 	Subscribers map[string]Subscriber // by name, also those that recorded no event
 	Drifts      []Drift
 
+	// Slack is how many times longer than is promised things may take; 0 is as 1.
+	Slack int
+
 	// Reach is how many changes, of the whole cluster, every node remembers at
 	// least. 0: DefaultReach.
 	Reach uint64
@@ -202,6 +205,9 @@ func (h *History) Remembered() uint64 {
 	}
 	return h.Reach
 }
+
+// Slacken returns how long what is promised to take d may take.
+func (h *History) Slacken(d time.Duration) time.Duration { return d * time.Duration(max(h.Slack, 1)) }
 
 // Of returns the operations of one workload, in the order of their returns.
 func (h *History) Of(workload string) []Op {

@@ -30,6 +30,10 @@ func (n *Node) Backup(ctx context.Context) ([]byte, Answer) {
 	return file, a
 }
 
+// busy is why a node that takes any backup refuses one: it is at another, which
+// may be one that nobody waits for any more.
+const busy = "at another restore"
+
 // Restore sends a backup to the node, whose cluster may hold something already
 // if force is given.
 func (n *Node) Restore(ctx context.Context, file []byte, force bool) Answer {
@@ -41,7 +45,11 @@ func (n *Node) Restore(ctx context.Context, file []byte, force bool) Answer {
 	if err != nil {
 		return Answer{Outcome: history.Unknown, Error: "no answer"}
 	}
-	return read(Request{Kind: history.Set}, resp.StatusCode, body)
+	a := read(Request{Kind: history.Set}, resp.StatusCode, body)
+	if force && a.Error == "REFUSED" {
+		a.Error = busy
+	}
+	return a
 }
 
 // move sends and reads what may be large.

@@ -113,7 +113,8 @@ func noAnswer(kind history.Kind, err error) Answer {
 	return a
 }
 
-// List reads all keys of a workflow, linearizably.
+// List reads all keys of a workflow, linearizably. It asks again and again for
+// a page that it does not get, until ctx ends.
 func (n *Node) List(ctx context.Context, workflow string) ([]history.Entry, error) {
 	var entries []history.Entry
 	for after := ""; ; {
@@ -129,7 +130,8 @@ func (n *Node) List(ctx context.Context, workflow string) ([]history.Entry, erro
 }
 
 func (n *Node) page(ctx context.Context, workflow, after string) ([]history.Entry, string, error) {
-	a := n.Do(ctx, Request{Kind: history.List, Workflow: workflow, Query: history.Query{After: after}})
+	r := Request{Kind: history.List, Workflow: workflow, Query: history.Query{After: after}}
+	a := Insist(ctx, func() Answer { return n.Do(ctx, r) })
 	if a.Outcome != history.OK {
 		return nil, "", errors.New(n.name + ": list: " + a.Error)
 	}

@@ -83,3 +83,31 @@ func TestFollow(t *testing.T) {
 		t.Errorf("got %+v from %s to %d", got, asked, cursor)
 	}
 }
+
+// Ensure a list is asked for again page by page, and ends with its context.
+func TestListInsists(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch asked++; asked {
+		case 1, 3, 5:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"code":"NO_LEADER"}`)
+		case 2:
+			fmt.Fprint(w, `{"entries":[{"key":"a","value":1,"version":1}],"next":"a"}`)
+		default:
+			fmt.Fprint(w, `{"entries":[{"key":"b","value":2,"version":1}]}`)
+		}
+	}))
+	defer srv.Close()
+	n := wire.NewNode("n1", srv.URL)
+	got, err := n.List(t.Context(), "w")
+	want := []history.Entry{{Workflow: "w", Key: "a", Value: "1", Version: 1}, {Workflow: "w", Key: "b", Value: "2", Version: 1}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := n.List(ended, "w"); err == nil {
+		t.Errorf("got %+v when the time was over", got)
+	}
+}

@@ -17,8 +17,11 @@ const (
 	backupKeys  = 5
 	// backupTTL is longer than any run, so that the ends of keys can be compared.
 	backupTTL = 48 * time.Hour
-	// resumeLimit bounds how long a stream may take to tell all keys.
+	// resumeLimit bounds how long a stream may take to tell all keys, and spareLimit
+	// what is asked of the other cluster about one backup in all. Nobody hurts
+	// that cluster, but what hurts the machine may silence it for a moment.
 	resumeLimit = 5 * time.Second
+	spareLimit  = 30 * time.Second
 )
 
 // backup takes backups from any node while everybody works, restores each into
@@ -70,8 +73,8 @@ func (w *backup) one(ctx context.Context, a *actor) {
 	op := history.Op{Workload: w.env.Name, Client: a.id, Node: n.Name(), Kind: history.Backup, Call: w.env.Record.Now()}
 	file, answer := n.Backup(ctx)
 	w.record(op, answer)
-	a.do(ctx, n, list)
-	if answer.Outcome == history.OK && w.spare != nil {
+	shown := a.do(ctx, n, list)
+	if answer.Outcome == history.OK && shown.Outcome == history.OK && w.spare != nil {
 		w.restore(ctx, a, file, answer.Revision)
 	}
 }
@@ -84,8 +87,10 @@ func (w *backup) record(op history.Op, a wire.Answer) {
 
 // restore restores a backup of the revision, and then damaged copies of it.
 func (w *backup) restore(ctx context.Context, a *actor, file []byte, revision uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spareLimit*time.Duration(w.env.Slack))
+	defer cancel()
 	w.send(ctx, "whole", file, revision, true)
-	w.compare(ctx, a, revision)
+	w.compare(ctx, revision)
 	w.send(ctx, "unasked", file, revision, false)
 	w.send(ctx, "flipped", flipped(file, a.rng), revision, true)
 	w.send(ctx, "cut", file[:a.rng.IntN(len(file))], revision, true)
@@ -97,11 +102,13 @@ func flipped(file []byte, rng *rand.Rand) []byte {
 	return file
 }
 
+// send restores a file until that is decided. A try that has no answer and takes
+// effect nevertheless shows in the state, and the next one does the same again.
 func (w *backup) send(ctx context.Context, what string, file []byte, revision uint64, force bool) {
 	before := w.contents(ctx)
 	op := w.op(history.Restore, what)
 	op.Present = before
-	answer := w.spare.Restore(context.WithoutCancel(ctx), file, force)
+	answer := wire.Insist(ctx, func() wire.Answer { return w.spare.Restore(ctx, file, force) })
 	answer.Revision, answer.Value = revision, w.contents(ctx)
 	w.record(op, answer)
 }
@@ -110,10 +117,15 @@ func (w *backup) op(kind history.Kind, key string) history.Op {
 	return history.Op{Workload: w.env.Name, Node: w.spare.Name(), Kind: kind, Key: key, Call: w.env.Record.Now()}
 }
 
+// ask makes a request to the other cluster, until it has a definite answer.
+func (w *backup) ask(ctx context.Context, r wire.Request) wire.Answer {
+	return wire.Insist(ctx, func() wire.Answer { return w.spare.Do(ctx, r) })
+}
+
 // contents is what the other cluster shows of a workflow in which no key ends
 // soon, as text; empty: it does not answer.
 func (w *backup) contents(ctx context.Context) string {
-	a := w.spare.Do(context.WithoutCancel(ctx), wire.Request{Kind: history.List, Workflow: w.env.in("backup")})
+	a := w.ask(ctx, wire.Request{Kind: history.List, Workflow: w.env.in("backup")})
 	if a.Outcome != history.OK {
 		return ""
 	}
@@ -123,29 +135,41 @@ func (w *backup) contents(ctx context.Context) string {
 // compare records the other cluster's keys of each workflow that somebody
 // follows here, the version that a new key gets there, and what becomes of a
 // token and of a stream's id from before.
-func (w *backup) compare(ctx context.Context, a *actor, revision uint64) {
-	ctx = context.WithoutCancel(ctx)
+func (w *backup) compare(ctx context.Context, revision uint64) {
 	for _, s := range w.env.Record.Followed() {
 		op := w.op(history.Restore, "keys")
 		op.Workflow, op.Agent = s.Workflow, s.Agent
-		list := w.spare.Do(ctx, wire.Request{Kind: history.List, Agent: s.Agent, Workflow: s.Workflow})
-		made := w.spare.Do(ctx, wire.Request{Kind: history.Set, Agent: s.Agent, Workflow: s.Workflow, Key: "made anew", Value: "1"})
+		list := w.ask(ctx, wire.Request{Kind: history.List, Agent: s.Agent, Workflow: s.Workflow})
+		made := w.ask(ctx, wire.Request{
+			Kind: history.Set, Agent: s.Agent, Workflow: s.Workflow, Key: "made anew", Value: "1", Idempotency: fmt.Sprintf("made-at-%d", op.Call),
+		})
+		if made.Outcome != history.OK {
+			list.Outcome, list.Error = made.Outcome, made.Error
+		}
 		list.Version, list.Revision = made.Version, revision
 		w.record(op, list)
 	}
 	op := w.op(history.Restore, "token")
-	answer := w.spare.Do(ctx, wire.Request{Kind: history.Get, Workflow: "backup", Key: "k0", MinRevision: revision})
+	answer := w.ask(ctx, wire.Request{Kind: history.Get, Workflow: "backup", Key: "k0", MinRevision: revision})
 	answer.Revision = revision
 	w.record(op, answer)
 	w.resume(ctx, revision)
 }
 
-// resume opens a stream with an id from before, until it has told all keys.
+// resume opens streams with an id from before, until one has told all keys, or
+// anything else.
 func (w *backup) resume(ctx context.Context, revision uint64) {
 	op := w.op(history.Resume, "")
-	ctx, leave := context.WithTimeout(ctx, resumeLimit)
+	ctx, cancel := context.WithTimeout(ctx, resumeLimit*time.Duration(w.env.Slack))
+	defer cancel()
+	w.record(op, wire.Insist(ctx, func() wire.Answer { return w.resumed(ctx, revision) }))
+}
+
+// resumed is what one stream tells.
+func (w *backup) resumed(ctx context.Context, revision uint64) wire.Answer {
+	ctx, leave := context.WithCancel(ctx)
 	defer leave()
-	answer, cursor := wire.Answer{Outcome: history.Refused, Revision: revision}, revision
+	answer, cursor := wire.Answer{Outcome: history.Refused, Error: "no answer", Revision: revision}, revision
 	workflow := w.env.in("backup")
 	w.spare.Follow(ctx, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) { // it ends in an error, always
 		switch e.Type {
@@ -153,15 +177,15 @@ func (w *backup) resume(ctx context.Context, revision uint64) {
 			answer.Found = true
 		case "snapshot":
 			answer.Entries = append(answer.Entries, history.Entry{Workflow: workflow, Key: e.Key, Value: e.New, Version: e.Version})
+		case "synced":
+			answer.Outcome, answer.Error = history.OK, ""
+			leave()
 		default:
 			answer.Error = e.Type
-			if e.Type == "synced" {
-				answer.Outcome, answer.Error = history.OK, ""
-			}
 			leave()
 		}
 	})
-	w.record(op, answer)
+	return answer
 }
 
 func (w *backup) Finish(ctx context.Context) error {

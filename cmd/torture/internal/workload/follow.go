@@ -95,10 +95,11 @@ func (f *followers) finish(ctx context.Context) error {
 	limit := catchUp * time.Duration(f.env.Slack)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	a := &actor{env: f.env, id: f.env.Record.NewClient()}
+	a, node := &actor{env: f.env, id: f.env.Record.NewClient()}, wire.Insistent{Store: f.env.Nodes[0], Limit: limit}
 	for _, feed := range f.feeds {
 		value := fmt.Sprintf(`"end of %s"`, feed.Workflow)
-		if op := a.send(ctx, f.env.Nodes[0], wire.Request{Kind: history.Set, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd, Value: value}); op.Outcome != history.OK {
+		r := wire.Request{Kind: history.Set, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd, Value: value, Idempotency: theEnd}
+		if op := a.send(ctx, node, r); op.Outcome != history.OK {
 			return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
 		}
 	}

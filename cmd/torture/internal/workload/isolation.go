@@ -19,8 +19,8 @@ const (
 	// isolationPrefix is what workflows begin with that a narrow key is for.
 	isolationPrefix = "wf "
 	// lastingUse is how long a revoked key is tried, endLimit how long its
-	// revocation may take, and streamLimit its streams to end, also on nodes that
-	// are cut off.
+	// revocation may take, and streamLimit its streams to end from then on, also on
+	// nodes that are cut off.
 	lastingUse  = time.Second
 	endLimit    = 10 * time.Second
 	streamLimit = 26 * time.Second
@@ -137,7 +137,7 @@ func (w *isolation) one(ctx context.Context, i int, a *actor) {
 		r.Kind, r.Value, r.If, r.Current = history.Set, w.value(a), history.IfAbsent, !r.Agent
 	default:
 		r.Kind, r.Value = history.Set, w.value(a)
-		r.Idempotency = fmt.Sprint("copy ", w.copies[i].Add(1)) // of the other project, too
+		r.Idempotency = fmt.Sprint("copy-", w.copies[i].Add(1)) // of the other project, too
 	}
 	w.send(ctx, a, a.node(), r)
 }
@@ -173,7 +173,7 @@ func (w *isolation) revoke(ctx context.Context, root *actor, project string) {
 	if key.token == "" {
 		return
 	}
-	streaming, end := context.WithTimeout(context.WithoutCancel(ctx), lastingUse+endLimit+streamLimit)
+	streaming, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var wg sync.WaitGroup
 	for _, n := range w.env.Nodes {
@@ -183,9 +183,11 @@ func (w *isolation) revoke(ctx context.Context, root *actor, project string) {
 	for range 2 {
 		w.send(ctx, user, user.node(), wire.Request{Kind: history.Get, Workflow: w.workflow(), Key: "k"})
 	}
-	if !w.end(ctx, root, key) {
-		end()
+	stay := time.Duration(0)
+	if w.end(ctx, root, key) {
+		stay = streamLimit * time.Duration(w.env.Slack)
 	}
+	defer time.AfterFunc(stay, end).Stop()
 	for late := time.Now().Add(lastingUse); time.Now().Before(late); user.rest(ctx, 20*time.Millisecond, 80*time.Millisecond) {
 		r := wire.Request{Kind: history.Get, Workflow: w.workflow(), Key: "k", Stale: user.rng.IntN(4) == 0}
 		if user.rng.IntN(3) == 0 {
