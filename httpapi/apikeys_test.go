@@ -268,10 +268,12 @@ func allChanges(state *fsm.State) (values [][]byte) {
 // A key is refused by every node, and its streams at every node end, soon after
 // any node was told to revoke it.
 func TestRevocationAcrossNodes(t *testing.T) {
-	const rounds = 20
+	const (
+		rounds = 20
+		atOnce = 40 * time.Millisecond // without a notice, Raft tells of a commit some 50 to 100 ms later
+	)
 	c, addrs := threeNodes(t, withAuth)
-	var slowest, sum time.Duration
-	late := 0
+	var lasts []time.Duration
 	for round := range rounds {
 		k := createOn(t, addrs[round%3])
 		var streams []*reader
@@ -302,14 +304,12 @@ func TestRevocationAcrossNodes(t *testing.T) {
 		for range len(streams) + len(addrs) {
 			last = max(last, <-took)
 		}
-		slowest, sum = max(slowest, last), sum+last
-		if last > 100*time.Millisecond {
-			late++
-		}
+		lasts = append(lasts, last)
 	}
-	t.Logf("from the request until the last of 3 nodes and 6 streams: mean %v, slowest %v of %d", sum/rounds, slowest, rounds)
-	if late > rounds/2 { // what is not told at once is late in every round
-		t.Errorf("%d of %d revocations took more than 100 ms", late, rounds)
+	slices.Sort(lasts)
+	t.Logf("from the request until the last of 3 nodes and 6 streams: quickest %v, median %v, slowest %v of %d", lasts[0], lasts[rounds/2], lasts[rounds-1], rounds)
+	if lasts[0] > atOnce { // what is not told at once is late in every round
+		t.Errorf("all of %d revocations took more than %v", rounds, atOnce)
 	}
 	http.DefaultClient.CloseIdleConnections()
 	c.WaitEqual()

@@ -120,7 +120,7 @@ func TestBenchTicks(t *testing.T) {
 	})
 	w := &benchWorker{target: f.target, stats: newBenchStats()}
 	defer w.disconnect()
-	c := benchConfig{duration: time.Second, valueBytes: 64, streams: benchStreamsConfig{writesPerSecond: 100}}
+	c := benchConfig{duration: testTimeout, valueBytes: 64, streams: benchStreamsConfig{writesPerSecond: 100}}
 	begin := time.Now()
 	if n := w.ticks(t.Context(), tag, c, begin, 4); n != 4 || time.Since(begin) < 30*time.Millisecond {
 		t.Errorf("%d writes in %v, want 4 in 30ms at least", n, time.Since(begin))

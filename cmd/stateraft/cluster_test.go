@@ -93,9 +93,11 @@ func (n *processNode) command() *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", n.netns, "stateraft"}, n.flags...)...)
 }
 
+// client returns a client of the node alone that has patience, for machines
+// under load.
 func (n *processNode) client(t *testing.T) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Endpoints: []string{n.url}})
+	c, err := client.New(client.Config{Endpoints: []string{n.url}, AttemptTimeout: testTimeout, Timeout: 2 * testTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,10 +272,7 @@ func TestKillUnderLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range writers {
 		n := w % len(c.nodes)
-		cl, err := client.New(client.Config{Endpoints: []string{c.nodes[n].url}, AttemptTimeout: testTimeout, Timeout: 2 * testTimeout}) // for machines under load
-		if err != nil {
-			t.Fatal(err)
-		}
+		cl := c.nodes[n].client(t)
 		wg.Go(func() {
 			for !stop.Load() {
 				before := down[n].Load()

@@ -40,56 +40,90 @@ type ending struct {
 
 // Ensure keys end when their time is up, never early, as a subscriber of
 // another node than the leader sees it while writes go on; also those whose
-// time is up while a leader dies.
+// time is up while a leader dies. How late is measured where no stall of the
+// machine, and no other election, disturbs it.
 func TestExpiryLateness(t *testing.T) {
 	usePlainBuild(t)
 	load := expiryLoadOfTest()
-	const longest = 2 * time.Second // p99; loose, for on a machine under load the leader may change
 	for _, tt := range []struct {
-		name   string
-		kill   bool
-		median time.Duration // at most
+		name string
+		run  expiryRun
 	}{
-		{"undisturbed", false, 500 * time.Millisecond},
-		{"leader killed", true, longest},
+		{"undisturbed", expiryRun{load: load, median: 500 * time.Millisecond}},
+		{"leader killed", expiryRun{load: load, median: longestLateness, kill: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := startCluster(t)
-			leader := c.leader(t)
-			near, far := c.nodes[(leader+1)%3], c.nodes[(leader+2)%3]
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-
-			begin := time.Now().Add(2*time.Second + time.Duration(load.keys/10)*time.Millisecond) // all are there by then
-			arrivals := subscribeExpiry(t, ctx, near, "ends", load.keys)
-			endings := setEndings(t, far, "ends", load, begin)
-			if late := time.Since(begin); late > 0 {
-				t.Fatalf("the keys were set %v too late", late)
-			}
-			var beside sync.WaitGroup
-			for w := range load.writers {
-				beside.Go(func() { writeBeside(ctx, t, far, w) })
-			}
-			if tt.kill {
-				time.Sleep(time.Until(begin.Add(load.window / 2)))
-				c.nodes[leader].stop(t, syscall.SIGKILL)
-			}
-			late := lateness(t, arrivals, endings, begin.Add(load.window+10*time.Second))
-			cancel()
-			beside.Wait()
-			slices.Sort(late)
-			p50, p99 := late[len(late)/2], late[len(late)*99/100]
-			t.Logf("%d keys ended within %v, %d writes/s beside: late p50 %v, p99 %v, worst %v",
-				len(late), load.window, 100*load.writers, p50, p99, late[len(late)-1])
-			if p50 > tt.median || p99 > longest {
-				t.Errorf("p50 %v, p99 %v, want at most %v, %v; the logs since:%s", p50, p99, tt.median, longest, c.logsSince(begin))
+			if err := retry(t, func() (spoilt bool, err error) {
+				t.Run("cluster", func(t *testing.T) { spoilt, err = tt.run.try(t) })
+				return spoilt, err
+			}); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 }
 
+// longestLateness bounds the 99th percentile. It is loose, for machines under
+// load.
+const longestLateness = 2 * time.Second
+
+// expiryRun is keys that end in a cluster of their own.
+type expiryRun struct {
+	load   expiryLoad
+	median time.Duration // of the lateness, at most
+	kill   bool          // whether the leader dies in the middle
+}
+
+// try returns an error if keys end late, and whether the machine may be why.
+func (r expiryRun) try(t *testing.T) (spoilt bool, err error) {
+	c := startCluster(t)
+	stalls := startStallMeter()
+	leader := c.leader(t)
+	term := c.nodes[leader].view(t).Term
+	err = r.measure(t, c, leader)
+	spoilt = stalls.end() >= longStall
+	if !r.kill && c.nodes[leader].view(t).Term != term {
+		spoilt = true
+	}
+	return spoilt, err
+}
+
+func (r expiryRun) measure(t *testing.T, c *processCluster, leader int) error {
+	t.Helper()
+	load := r.load
+	near, far := c.nodes[(leader+1)%3], c.nodes[(leader+2)%3]
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+
+	begin := time.Now().Add(2*time.Second + time.Duration(load.keys/10)*time.Millisecond) // all are there by then
+	arrivals := subscribeExpiry(t, ctx, near, "ends", load.keys)
+	endings := setEndings(t, far, "ends", load, begin)
+	if late := time.Since(begin); late > 0 {
+		return fmt.Errorf("the keys were set %v too late", late)
+	}
+	var beside sync.WaitGroup
+	for w := range load.writers {
+		beside.Go(func() { writeBeside(ctx, t, far, w) })
+	}
+	if r.kill {
+		time.Sleep(time.Until(begin.Add(load.window / 2)))
+		c.nodes[leader].stop(t, syscall.SIGKILL)
+	}
+	late := lateness(t, arrivals, endings, begin.Add(load.window+10*time.Second))
+	cancel()
+	beside.Wait()
+	slices.Sort(late)
+	p50, p99 := late[len(late)/2], late[len(late)*99/100]
+	t.Logf("%d keys ended within %v, %d writes/s beside: late p50 %v, p99 %v, worst %v",
+		len(late), load.window, 100*load.writers, p50, p99, late[len(late)-1])
+	if p50 > r.median || p99 > longestLateness {
+		return fmt.Errorf("late by p50 %v, p99 %v, want at most %v, %v; the logs since:%s", p50, p99, r.median, longestLateness, c.logsSince(begin))
+	}
+	return nil
+}
+
 // setEndings sets keys whose time is up within the window from begin on,
-// evenly, and reads when that is.
+// evenly, and reads when that is. It gives up when begin is near.
 func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, begin time.Time) map[string]ending {
 	t.Helper()
 	const batch, workers = 100, 4
@@ -102,6 +136,9 @@ func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, 
 			for from := w * batch; from < load.keys; from += workers * batch {
 				var ops []client.Op
 				sent := time.Now()
+				if begin.Sub(sent) < 10*time.Millisecond {
+					return
+				}
 				mu.Lock()
 				for i := from; i < min(from+batch, load.keys); i++ {
 					ttl := begin.Add(load.window * time.Duration(i) / time.Duration(load.keys)).Sub(sent)

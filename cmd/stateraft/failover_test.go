@@ -20,7 +20,7 @@ import (
 // was acknowledged. A writer stops writing while its node is marked down.
 type gapMeter struct {
 	t    *testing.T
-	down []atomic.Bool
+	down []atomic.Int64 // times marked down and up again: odd while it is down
 	stop atomic.Bool
 	wg   sync.WaitGroup
 
@@ -29,13 +29,10 @@ type gapMeter struct {
 }
 
 func startGapMeter(t *testing.T, c *processCluster) *gapMeter {
-	m := &gapMeter{t: t, down: make([]atomic.Bool, len(c.nodes))}
+	m := &gapMeter{t: t, down: make([]atomic.Int64, len(c.nodes))}
 	for w := range 16 {
 		i := w % len(c.nodes)
-		cl, err := client.New(client.Config{Endpoints: []string{c.nodes[i].url}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		cl := c.nodes[i].client(t)
 		m.wg.Go(func() { m.write(cl, i, fmt.Sprint("w", w)) })
 	}
 	return m
@@ -46,13 +43,14 @@ func startGapMeter(t *testing.T, c *processCluster) *gapMeter {
 func (m *gapMeter) write(cl *client.Client, node int, key string) {
 	last := uint64(0)
 	for !m.stop.Load() {
-		if m.down[node].Load() {
+		before := m.down[node].Load()
+		if before%2 == 1 {
 			time.Sleep(time.Millisecond)
 			continue
 		}
 		v, err := cl.State.Set(context.Background(), "gap", key, 1)
 		switch {
-		case m.down[node].Load(): // whatever became of it
+		case m.down[node].Load() != before: // whatever became of it
 			last = 0
 		case err != nil:
 			m.t.Errorf("%s: error at a node that lives: %v", key, err)
@@ -149,20 +147,87 @@ func failoverRounds() int {
 	return 3
 }
 
-// longestGap bounds the time without a write of each round. It is loose, for
-// machines under load.
+// longestGap bounds the time without a write of each round that no stall of
+// the machine has spoilt. It is loose, for machines under load.
 const longestGap = 3 * time.Second
 
-// checkGaps fails the test if even the shortest gap is above quick, for a way
-// that is broken shows in every round, or one is above longestGap.
-func checkGaps(t *testing.T, gaps []time.Duration, quick time.Duration) {
+// A failover is a way for a leader to end.
+type failover struct {
+	end   func(t *testing.T, leader *processNode)
+	load  time.Duration                           // time under load until the gap is looked for
+	begin func(t *testing.T, leader *processNode) // brings it back
+
+	// quick bounds the gap of at least one round, for a way that is broken
+	// shows in every round. A round in which a node logs sign, and none that it
+	// missed heartbeats, has gone that way too, however slow the machine.
+	quick time.Duration
+	sign  string
+}
+
+// What a node logs before it, or another, stands for election.
+const (
+	signGone      = "the leader is gone; standing for election"
+	signHandOver  = "handing leadership over"
+	signHeartbeat = "heartbeat timeout reached, starting election"
+)
+
+// A gap is a time without a write.
+type gap struct {
+	length time.Duration
+	quick  bool // a failover of the quick way
+}
+
+// testGaps has leaders end under load, and checks the time without a write.
+func testGaps(t *testing.T, c *processCluster, f failover) {
 	t.Helper()
-	slices.Sort(gaps)
-	shortest, longest := gaps[0], gaps[len(gaps)-1]
-	t.Logf("time without a write, %d rounds: shortest %v, median %v, longest %v", len(gaps), shortest, gaps[len(gaps)/2], longest)
-	if shortest > quick || longest > longestGap {
-		t.Errorf("want the shortest to be at most %v and the longest at most %v", quick, longestGap)
+	m := startGapMeter(t, c)
+	defer m.close()
+	var lengths []time.Duration
+	quick := 0
+	for range failoverRounds() {
+		var g gap
+		if err := despiteStalls(t, func() (err error) { g, err = m.round(t, c, f); return err }); err != nil {
+			t.Error(err)
+		}
+		lengths = append(lengths, g.length)
+		if g.quick {
+			quick++
+		}
 	}
+	slices.Sort(lengths)
+	t.Logf("time without a write, %d rounds: shortest %v, median %v, longest %v; %d quick", len(lengths), lengths[0], lengths[len(lengths)/2], lengths[len(lengths)-1], quick)
+	if quick == 0 {
+		t.Errorf("no gap is %v at most, or of a leader that was replaced in the quick way", f.quick)
+	}
+}
+
+// round ends the leader once and returns an error if that stopped writes for
+// longer than longestGap.
+func (m *gapMeter) round(t *testing.T, c *processCluster, f failover) (gap, error) {
+	t.Helper()
+	time.Sleep(500 * time.Millisecond) // of load
+	i := c.leader(t)
+	leader, begin := c.nodes[i], time.Now()
+	m.down[i].Add(1)
+	f.end(t, leader)
+	time.Sleep(f.load)
+	m.awaitWrite()
+	from, to := m.longestAt(begin)
+	logs := c.logsSince(begin)
+	f.begin(t, leader)
+	leader.waitReady(t)
+	m.down[i].Add(1)
+
+	g := gap{length: to.Sub(from)}
+	byWay := f.sign != "" && strings.Contains(logs, f.sign) && !strings.Contains(logs, signHeartbeat)
+	g.quick = g.length <= f.quick || byWay
+	if g.length > f.quick {
+		t.Logf("no write from %v to %v; the logs since %v:%s", from.Sub(begin), to.Sub(begin), begin.UTC(), logs)
+	}
+	if g.length > longestGap {
+		return g, fmt.Errorf("no write for %v, want %v at most", g.length, longestGap)
+	}
+	return g, nil
 }
 
 // quickCampaign is what a failover takes at most if the others see that the
@@ -173,44 +238,30 @@ const quickCampaign = 200 * time.Millisecond
 // clients of the other nodes as nothing but that time.
 func TestFailoverGap(t *testing.T) {
 	usePlainBuild(t)
+	start := func(t *testing.T, n *processNode) { n.start(t) }
 	for _, tt := range []struct {
-		name  string
-		quick time.Duration
-		end   func(t *testing.T, n *processNode) // ends the leader
-		begin func(t *testing.T, n *processNode) // brings it back
+		name string
+		way  failover
 	}{
-		{"kill", quickCampaign,
-			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGKILL) },
-			func(t *testing.T, n *processNode) { n.start(t) }},
-		{"term", quickCampaign,
-			func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGTERM) },
-			func(t *testing.T, n *processNode) { n.start(t) }},
-		{"pause", time.Second,
-			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP); time.Sleep(time.Second) },
-			func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) }},
+		{"kill", failover{
+			end:   func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGKILL) },
+			load:  500 * time.Millisecond,
+			begin: start,
+			quick: quickCampaign, sign: signGone,
+		}},
+		{"term", failover{
+			end:   func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGTERM) },
+			load:  500 * time.Millisecond,
+			begin: start,
+			quick: quickCampaign, sign: signHandOver,
+		}},
+		{"pause", failover{
+			end:   func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGSTOP) },
+			load:  1500 * time.Millisecond,
+			begin: func(t *testing.T, n *processNode) { n.cmd.Process.Signal(syscall.SIGCONT) },
+			quick: time.Second,
+		}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c := startCluster(t)
-			m := startGapMeter(t, c)
-			defer m.close()
-			var gaps []time.Duration
-			for range failoverRounds() {
-				time.Sleep(500 * time.Millisecond) // of load
-				leader := c.leader(t)
-				begin := time.Now()
-				m.down[leader].Store(true)
-				tt.end(t, c.nodes[leader])
-				time.Sleep(500 * time.Millisecond) // of load on the others
-				m.awaitWrite()
-				from, to := m.longestAt(begin)
-				if gaps = append(gaps, to.Sub(from)); to.Sub(from) > tt.quick {
-					t.Logf("no write from %v to %v; the logs since %v:%s", from.Sub(begin), to.Sub(begin), begin.UTC(), c.logsSince(begin))
-				}
-				tt.begin(t, c.nodes[leader])
-				c.nodes[leader].waitReady(t)
-				m.down[leader].Store(false)
-			}
-			checkGaps(t, gaps, tt.quick)
-		})
+		t.Run(tt.name, func(t *testing.T) { testGaps(t, startCluster(t), tt.way) })
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -41,7 +42,7 @@ func startClusterWithAuth(t *testing.T) *processCluster {
 
 func (n *processNode) clientOf(t *testing.T, token string) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Endpoints: []string{n.url}, Token: token})
+	c, err := client.New(client.Config{Endpoints: []string{n.url}, Token: token, AttemptTimeout: testTimeout, Timeout: 2 * testTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,21 +142,22 @@ func TestDocumentedKeys(t *testing.T) {
 // Ensure a revoked key is refused by three processes, and its streams at all of
 // them end, soon after one was told, whether anything else happens or not.
 func TestRevocationAcrossProcesses(t *testing.T) {
-	t.Parallel()
-	const rounds = 10
+	const (
+		rounds = 10
+		atOnce = 40 * time.Millisecond // without a notice, Raft tells of a commit some 50 to 100 ms later
+	)
+	usePlainBuild(t)
 	c := startClusterWithAuth(t)
 	for _, polled := range []bool{false, true} {
-		late, sum, slowest := 0, time.Duration(0), time.Duration(0)
+		var took []time.Duration
 		for round := range rounds {
-			took := c.revocation(t, round, polled)
-			sum, slowest = sum+took, max(slowest, took)
-			if took > 100*time.Millisecond {
-				late++
-			}
+			took = append(took, c.revocation(t, round, polled))
 		}
-		t.Logf("polled %v: from the request to the last of 3 nodes and 6 streams: mean %v, slowest %v of %d", polled, sum/rounds, slowest, rounds)
-		if late > rounds/2 { // what else runs on this machine is not known
-			t.Errorf("%d of %d revocations took more than 100 ms", late, rounds)
+		slices.Sort(took)
+		t.Logf("polled %v: from the request to the last of 3 nodes and 6 streams: quickest %v, median %v, slowest %v of %d",
+			polled, took[0], took[rounds/2], took[rounds-1], rounds)
+		if took[0] > atOnce { // what is not told at once is late in every round
+			t.Errorf("all of %d revocations took more than %v", rounds, atOnce)
 		}
 	}
 }
@@ -203,68 +205,112 @@ func (c *processCluster) revocation(t *testing.T, round int, polled bool) time.D
 	return took
 }
 
-// Ensure streams end soon after their key has run out, at every node.
+// Ensure streams end soon after their key has run out, at every node, and
+// never before.
 func TestStreamsEndWhenKeyRunsOut(t *testing.T) {
-	t.Parallel()
-	const ttl = 2 * time.Second // streams must open in it
+	const soon = 500 * time.Millisecond
+	usePlainBuild(t)
 	c := startClusterWithAuth(t)
-	lateness := make([]time.Duration, 5)
-	var keys sync.WaitGroup
-	for i := range lateness {
-		before := time.Now()
-		_, token, err := c.nodes[i%3].clientOf(t, testRootToken).Keys.Create(context.Background(), client.NewKey{Scopes: []string{"state:read"}, TTL: ttl})
+	if err := retry(t, func() (spoilt bool, err error) {
+		stalls := startStallMeter()
+		lateness, err := c.runOut(t, 5)
+		spoilt = stalls.end() >= longStall || errors.Is(err, errOpenedLate)
 		if err != nil {
-			t.Fatal(err)
+			return spoilt, err
 		}
-		after := time.Now()
-		var ending sync.WaitGroup
-		for _, n := range c.nodes {
-			body := openStream(t, n.url+"/v1/state/wf?access_token="+token)
-			ending.Go(func() {
-				_, _ = io.Copy(io.Discard, body)
-				body.Close()
-			})
+		slices.Sort(lateness)
+		t.Logf("the last of three streams was late by %v", lateness)
+		if lateness[0] > soon { // what is not told at once is late with every key
+			return spoilt, fmt.Errorf("streams ended %v late at least, want %v", lateness[0], soon)
 		}
-		keys.Go(func() {
-			ending.Wait()
+		return spoilt, nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+var errOpenedLate = errors.New("the key ran out before its streams were open")
+
+// runOut makes n keys, opens streams with each at every node and returns how
+// late the last one of each ended.
+func (c *processCluster) runOut(t *testing.T, n int) ([]time.Duration, error) {
+	t.Helper()
+	lateness, errs := make([]time.Duration, n), make([]error, n)
+	var keys sync.WaitGroup
+	for i := range n {
+		root := c.nodes[i%3].clientOf(t, testRootToken)
+		keys.Go(func() { lateness[i], errs[i] = c.runOutOne(t, root) })
+	}
+	keys.Wait()
+	return lateness, errors.Join(errs...)
+}
+
+func (c *processCluster) runOutOne(t *testing.T, root *client.Client) (late time.Duration, err error) {
+	const ttl = 2 * time.Second // streams must open in it
+	before := time.Now()
+	_, token, err := root.Keys.Create(context.Background(), client.NewKey{Scopes: []string{"state:read"}, TTL: ttl})
+	if err != nil {
+		return 0, err
+	}
+	after := time.Now()
+	var ending sync.WaitGroup
+	defer ending.Wait()
+	for _, n := range c.nodes {
+		body, err := dialStream(t, n.url+"/v1/state/wf?access_token="+token)
+		if err != nil && time.Since(before) >= ttl {
+			return 0, fmt.Errorf("%w: %w", errOpenedLate, err)
+		}
+		if err != nil {
+			t.Errorf("a stream does not open, %v before its key runs out: %v", ttl-time.Since(before), err)
+			return 0, nil
+		}
+		ending.Go(func() {
+			_, _ = io.Copy(io.Discard, body)
+			body.Close()
 			if lasted := time.Since(before); lasted < ttl {
-				t.Errorf("streams ended after %v, before their key", lasted)
-			}
-			lateness[i] = time.Since(after) - ttl
-			for j, n := range c.nodes {
-				if status := getWith(n.url+"/v1/state/wf", token); status != http.StatusUnauthorized {
-					t.Errorf("node %d gave %d", j+1, status)
-				}
+				t.Errorf("a stream ended after %v, before its key", lasted)
 			}
 		})
 	}
-	keys.Wait()
-	slices.Sort(lateness)
-	t.Logf("the last of three streams was late by %v", lateness)
-	if median := lateness[len(lateness)/2]; median > 500*time.Millisecond {
-		t.Errorf("streams ended %v late", median)
+	ending.Wait()
+	late = time.Since(after) - ttl
+	for i, n := range c.nodes {
+		if status := getWith(n.url+"/v1/state/wf", token); status != http.StatusUnauthorized {
+			t.Errorf("node %d gave %d", i+1, status)
+		}
 	}
+	return late, nil
 }
 
 // openStream returns a stream whose head and first block have come. It lasts
 // for testTimeout at most.
 func openStream(t *testing.T, url string) io.ReadCloser {
 	t.Helper()
+	body, err := dialStream(t, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// dialStream is openStream for those who bear an error.
+func dialStream(t *testing.T, url string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	req.Header.Set("Accept", "text/event-stream")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	if _, err := bufio.NewReader(res.Body).ReadString('\n'); err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%s, %v", res.Status, err)
+		res.Body.Close()
+		return nil, fmt.Errorf("%s, %v", res.Status, err)
 	}
-	return res.Body
+	return res.Body, nil
 }
 
 // getWith returns the status of a GET with a key, 0 for none.

@@ -124,14 +124,14 @@ func peerAddr(node int) string { return fmt.Sprint("10.87.2.", node+1) }
 
 // cut takes a node off the network between the nodes: whatever is sent is
 // lost and nothing is refused. Clients still reach it.
-func cut(t *testing.T, node int) {
+func cut(t *testing.T, n *processNode) {
 	t.Helper()
-	shell(t, `ip link set peers$1 down`, strconv.Itoa(node+1))
+	shell(t, `ip link set peers${1#n} down`, n.netns)
 }
 
-func heal(t *testing.T, node int) {
+func heal(t *testing.T, n *processNode) {
 	t.Helper()
-	shell(t, `ip link set peers$1 up`, strconv.Itoa(node+1))
+	shell(t, `ip link set peers${1#n} up`, n.netns)
 }
 
 // refuse resets every connection of a node to another's Raft port, new ones
@@ -185,25 +185,7 @@ func (n *processNode) leaderAfter(t *testing.T, before string) string {
 func TestCutGap(t *testing.T) {
 	isolated(t, []string{"ip"}, func(t *testing.T) {
 		usePlainBuild(t)
-		c := startNetwork(t, 0)
-		m := startGapMeter(t, c)
-		defer m.close()
-		var gaps []time.Duration
-		for range failoverRounds() {
-			time.Sleep(500 * time.Millisecond) // of load
-			leader := c.leader(t)
-			begin := time.Now()
-			m.down[leader].Store(true)
-			cut(t, leader)
-			time.Sleep(2 * time.Second) // of load on the others
-			m.awaitWrite()
-			from, to := m.longestAt(begin)
-			gaps = append(gaps, to.Sub(from))
-			heal(t, leader)
-			c.nodes[leader].waitReady(t)
-			m.down[leader].Store(false)
-		}
-		checkGaps(t, gaps, 2*time.Second)
+		testGaps(t, startNetwork(t, 0), failover{end: cut, load: 2 * time.Second, begin: heal, quick: 2 * time.Second})
 	})
 }
 
@@ -214,27 +196,17 @@ func TestKillWithReplica(t *testing.T) {
 		usePlainBuild(t)
 		c := startNetwork(t, 1)
 		replica := c.nodes[3]
-		m := startGapMeter(t, c)
-		defer m.close()
-		var gaps []time.Duration
-		for range failoverRounds() {
-			time.Sleep(500 * time.Millisecond) // of load
-			leader := c.leader(t)
-			begin := time.Now()
-			m.down[leader].Store(true)
-			c.nodes[leader].stop(t, syscall.SIGKILL)
-			time.Sleep(500 * time.Millisecond) // of load on the others
-			m.awaitWrite()
-			from, to := m.longestAt(begin)
-			gaps = append(gaps, to.Sub(from))
-			if next := replica.leaderAfter(t, c.nodes[leader].netns); next == replica.netns {
-				t.Errorf("%q leads after %s was killed", next, c.nodes[leader].netns)
-			}
-			c.nodes[leader].start(t)
-			c.nodes[leader].waitReady(t)
-			m.down[leader].Store(false)
-		}
-		checkGaps(t, gaps, quickCampaign)
+		testGaps(t, c, failover{
+			end:  func(t *testing.T, n *processNode) { n.stop(t, syscall.SIGKILL) },
+			load: 500 * time.Millisecond,
+			begin: func(t *testing.T, n *processNode) {
+				if next := replica.leaderAfter(t, n.netns); next == replica.netns {
+					t.Errorf("%q leads after %s was killed", next, n.netns)
+				}
+				n.start(t)
+			},
+			quick: quickCampaign, sign: signGone,
+		})
 	})
 }
 
@@ -253,31 +225,38 @@ func TestNoElectionForRefused(t *testing.T) {
 			{"a replica", func(int) []int { return []int{3} }},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
-				for tries := 1; ; tries++ {
+				if err := retry(t, func() (lostTouch bool, err error) {
 					leader, begin := c.leader(t), time.Now()
-					err := c.staysThoughRefused(t, leader, tt.nodes(leader))
-					if err == nil {
-						return
-					}
-					// After a stall of the machine a leader that refuses nothing steps down too.
-					stalled := strings.Contains(c.nodes[leader].logSince(begin), "failed to contact quorum of nodes, stepping down")
-					if !stalled || tries == 3 {
-						t.Fatalf("try %d: %v; the logs since:%s", tries, err, c.logsSince(begin))
-					}
-					t.Logf("try %d: %v, for it lost touch with the others", tries, err)
+					err = c.staysThoughRefused(t, leader, tt.nodes(leader))
+					return c.lostTouch(begin), err
+				}); err != nil {
+					t.Fatal(err)
 				}
 			})
 		}
 	})
 }
 
+// lostTouch reports whether since then nobody stood for election because the
+// leader seemed to be gone, and somebody missed the leader's heartbeats, or a
+// leader its followers' answers. A stall of the machine does that too.
+func (c *processCluster) lostTouch(since time.Time) bool {
+	logs := c.logsSince(since)
+	return !strings.Contains(logs, signGone) &&
+		(strings.Contains(logs, signHeartbeat) || strings.Contains(logs, "failed to contact quorum of nodes, stepping down"))
+}
+
 // staysThoughRefused refuses what some nodes send the leader, for a while.
 func (c *processCluster) staysThoughRefused(t *testing.T, leader int, nodes []int) error {
 	t.Helper()
+	begin := time.Now()
 	for _, i := range nodes {
 		refuse(t, c.nodes[i], leader)
 	}
 	err := c.stays(t, leader, 3*time.Second, nodes)
+	if err != nil {
+		err = fmt.Errorf("%w; the logs since:%s", err, c.logsSince(begin))
+	}
 	for _, i := range nodes {
 		if !refused(t, c.nodes[i]) {
 			t.Error("nothing was refused")
@@ -295,7 +274,7 @@ func (c *processCluster) stays(t *testing.T, leader int, d time.Duration, others
 	begin, before := time.Now(), c.nodes[leader].view(t)
 	for time.Since(begin) < d {
 		if _, err := c.nodes[leader].client(t).State.Set(context.Background(), "stays", "key", 1); err != nil {
-			t.Fatal(err)
+			return fmt.Errorf("%s: %w", c.nodes[leader].netns, err)
 		}
 		for _, i := range append([]int{leader}, others...) {
 			if st := c.nodes[i].view(t); st.Term != before.Term || st.Leader != before.Leader {
