@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -48,14 +49,15 @@ func testWrongWallClock(t *testing.T, ahead time.Duration, all bool) {
 		time.Sleep(time.Millisecond)
 	}
 	leads := restartWithShift(t, c, shifts[:], ahead, all)
+	late := max(ttl, time.Since(begin)) + 10*time.Second // the restart may have taken longer than the key lasts
 	if got := leads.Get(t, "ns", "ended"); got != "" {
 		t.Error("a key that had ended came back")
 	}
 	for leads.Get(t, "ns", "kept") != "" {
 		time.Sleep(time.Millisecond)
 	}
-	if took := time.Since(begin); took < ttl || took > ttl+10*time.Second {
-		t.Errorf("a TTL of %v took %v", ttl, took)
+	if took := time.Since(begin); took < ttl || took > late {
+		t.Errorf("a TTL of %v took %v, want %v at most", ttl, took, late)
 	}
 }
 
@@ -114,25 +116,43 @@ func (c *badClock) run(rate float64) {
 // none until another leads, which has counted the time since the last entry, or
 // the clock goes on.
 func TestWrongClockRate(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		rate        float64
-		then        func(t *testing.T, c *clustertest.Cluster, clock *badClock)
-		least, most time.Duration // that a TTL of 2 s takes, one second of it after then
-	}{
-		{"fast", 8, nil, 250 * time.Millisecond, 1900 * time.Millisecond},
-		{"slow", 0.5, nil, 4 * time.Second, 10 * time.Second},
-		{"frozen, then another leads", 0, func(t *testing.T, c *clustertest.Cluster, _ *badClock) { moveTo(t, c, c.Follower()) }, 2 * time.Second, 10 * time.Second},
-		{"frozen, then running", 0, func(_ *testing.T, _ *clustertest.Cluster, clock *badClock) { clock.run(1) }, 3 * time.Second, 10 * time.Second},
+	const second = time.Second
+	for _, tt := range []wrongRate{
+		{name: "fast", rate: 8, ttl: 16 * second, least: 2 * second, most: 15 * second},
+		{name: "slow", rate: 0.5, ttl: 2 * second, least: 4 * second, most: 10 * second},
+		{name: "frozen, then another leads", rate: 0, ttl: 2 * second, least: 2 * second, most: 9 * second, then: anotherLeads},
+		{name: "frozen, then running", rate: 0, ttl: 2 * second, least: 3 * second, most: 9 * second, then: clockRuns},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			testWrongClockRate(t, tt.rate, tt.then, tt.least, tt.most)
+			inOneTerm(t, func(t *testing.T) bool { return testWrongClockRate(t, tt) })
 		})
 	}
 }
 
-func testWrongClockRate(t *testing.T, rate float64, then func(*testing.T, *clustertest.Cluster, *badClock), least, most time.Duration) {
+// A wrongRate is what a leader's clock does while a key has its time to live.
+type wrongRate struct {
+	name string
+	rate float64
+	ttl  time.Duration
+	then func(t *testing.T, c *clustertest.Cluster, clock *badClock, leader *clustertest.Node) (next *clustertest.Node) // a second after the write; nil: nothing
+
+	least time.Duration // from the write to the key's end
+	most  time.Duration // from what is done then, or else from the write
+}
+
+func anotherLeads(t *testing.T, c *clustertest.Cluster, _ *badClock, leader *clustertest.Node) *clustertest.Node {
+	next := c.Others(leader)[0]
+	moveTo(t, c, next)
+	return next
+}
+
+func clockRuns(_ *testing.T, _ *clustertest.Cluster, clock *badClock, leader *clustertest.Node) *clustertest.Node {
+	clock.run(1)
+	return leader
+}
+
+func testWrongClockRate(t *testing.T, tt wrongRate) (led bool) {
 	clocks := map[string]*badClock{}
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
 		clock := newBadClock()
@@ -141,21 +161,36 @@ func testWrongClockRate(t *testing.T, rate float64, then func(*testing.T, *clust
 		clustertest.Steady(cfg) // another leader would count rightly
 	})
 	leader := c.Leader()
-	clocks[leader.Name()].run(rate)
+	l := tenureOf(leader, nil, c.Nodes...)
+	clocks[leader.Name()].run(tt.rate)
 	key := clustertest.Set("ns", "key", "1")
-	key.Ops[0].Ttl = (2 * time.Second).Microseconds()
+	key.Ops[0].Ttl = tt.ttl.Microseconds()
 	begin := time.Now()
-	if _, err := leader.Propose(within(t, 5*time.Second), key); err != nil {
+	if _, err := leader.Propose(within(t, clustertest.Patience), key); err != nil {
 		t.Fatal(err)
 	}
-	if then != nil {
+	since := begin
+	if tt.then != nil {
 		time.Sleep(time.Second)
-		then(t, c, clocks[leader.Name()])
+		if l.over() {
+			return false
+		}
+		next := tt.then(t, c, clocks[leader.Name()], leader)
+		since = time.Now()
+		l = tenureOf(next, nil, c.Nodes...)
 	}
-	for c.Nodes[0].Get(t, "ns", "key") != "" {
-		time.Sleep(time.Millisecond)
+	ended := l.awaits(t, "the key's end", func() error {
+		if c.Nodes[0].Get(t, "ns", "key") != "" {
+			return errors.New("it is there")
+		}
+		return nil
+	})
+	took, late := time.Since(begin), time.Since(since)
+	if !ended || l.over() {
+		return false
 	}
-	if took := time.Since(begin); took < least || took > most {
-		t.Errorf("a TTL of 2s took %v, want %v to %v", took, least, most)
+	if took < tt.least || late > tt.most {
+		t.Errorf("a TTL of %v took %v, want %v at least, and ended after %v, want %v at most", tt.ttl, took, tt.least, late, tt.most)
 	}
+	return true
 }

@@ -28,11 +28,12 @@ func shifted(t *testing.T, tune func(*cluster.Config)) (*clustertest.Cluster, *[
 }
 
 // awaitOffsets waits until every node shows these offsets, in ms by the order
-// of the nodes, and each measures its own.
-func awaitOffsets(t *testing.T, c *clustertest.Cluster, want ...int64) {
+// of the nodes, and each measures its own. It reports false if the leader was
+// deposed without.
+func awaitOffsets(t *testing.T, c *clustertest.Cluster, l tenure, want ...int64) (led bool) {
 	t.Helper()
 	near := func(got float64, want int64) bool { return got > float64(want)-200 && got < float64(want)+200 }
-	clustertest.Eventually(t, "clock offsets", func() error {
+	return l.awaits(t, "clock offsets", func() error {
 		for i, n := range c.Nodes {
 			if got := 1000 * n.Metric(t, "clock_offset_seconds"); !near(got, want[i]) {
 				return fmt.Errorf("%s measures %v ms, want %d", n.Config.Name, got, want[i])
@@ -51,6 +52,10 @@ func awaitOffsets(t *testing.T, c *clustertest.Cluster, want ...int64) {
 // that a large one is warned about, once.
 func TestClockOffset(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, showClockOffset)
+}
+
+func showClockOffset(t *testing.T) (led bool) {
 	logs := make([]lines, 3)
 	log := logTo(logs)
 	c, shifts := shifted(t, func(cfg *cluster.Config) {
@@ -59,24 +64,43 @@ func TestClockOffset(t *testing.T) {
 	})
 	const warning, calm = "the leader's differ", "the leader's agree again"
 	moveTo(t, c, c.Nodes[0])
+	first := tenureOf(c.Nodes[0], nil, c.Nodes...)
 	shifts[1].Store(int64(2 * time.Second))
-	awaitOffsets(t, c, 0, 2000, 0)
+	if !awaitOffsets(t, c, first, 0, 2000, 0) {
+		return false
+	}
 	logs[1].await(t, warning, 1)
 	shifts[1].Store(int64(3 * time.Second))
-	awaitOffsets(t, c, 0, 3000, 0)
+	if !awaitOffsets(t, c, first, 0, 3000, 0) {
+		return false
+	}
 
 	moveTo(t, c, c.Nodes[1])
-	awaitOffsets(t, c, -3000, 0, -3000)
+	second := tenureOf(c.Nodes[1], nil, c.Nodes...)
+	if second.term != first.term+1 {
+		return false // another led in between, against whose clock all measured too
+	}
+	if !awaitOffsets(t, c, second, -3000, 0, -3000) {
+		return false
+	}
 	logs[0].await(t, warning, 1)
 	logs[1].await(t, calm, 1)
 	shifts[1].Store(0)
-	awaitOffsets(t, c, 0, 0, 0)
-	logs[0].await(t, calm, 1)
-	for i, want := range []int{1, 1, 1} {
-		if got := logs[i].count(warning); got != want {
-			t.Errorf("%s warned %d times, want %d", c.Nodes[i].Config.Name, got, want)
-		}
+	if !awaitOffsets(t, c, second, 0, 0, 0) {
+		return false
 	}
+	logs[0].await(t, calm, 1)
+	var warned [3]int
+	for i := range logs {
+		warned[i] = logs[i].count(warning)
+	}
+	if second.over() {
+		return false
+	}
+	if want := [3]int{1, 1, 1}; warned != want {
+		t.Errorf("the nodes warned %v times, want %v", warned, want)
+	}
+	return true
 }
 
 // Ensure the instant at which a key ends is shown the same on every node and
@@ -85,15 +109,26 @@ func TestClockOffset(t *testing.T) {
 // everywhere.
 func TestShownInstantsStandStill(t *testing.T) {
 	t.Parallel()
+	inOneTerm(t, showInstants)
+}
+
+func showInstants(t *testing.T) (led bool) {
 	c, shifts := shifted(t, nil)
 	moveTo(t, c, c.Nodes[0])
+	l := tenureOf(c.Nodes[0], nil, c.Nodes...)
 	cmd := clustertest.Set("ns", "k", "1")
 	cmd.Ops[0].Ttl = time.Hour.Microseconds()
-	if _, err := c.Nodes[1].Propose(within(t, 5*time.Second), cmd); err != nil {
+	if _, err := c.Nodes[1].Propose(within(t, clustertest.Patience), cmd); err != nil {
 		t.Fatal(err)
 	}
 	c.WaitEqual()
-	begin := shownEnds(t, c)
+	begin, err := shownEnds(c)
+	if l.over() {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	// A minute's drift of 400 ms, in three looks of the leader's at its clock.
 	const steps = 35
@@ -103,36 +138,49 @@ func TestShownInstantsStandStill(t *testing.T) {
 			shifts[i].Store(per * int64(drift))
 		}
 		time.Sleep(100 * time.Millisecond)
-		if ends := shownEnds(t, c); !ends.Equal(begin) {
-			t.Fatalf("the end moved from %v to %v at a drift of %v", begin, ends, drift)
+		ends, err := shownEnds(c)
+		if l.over() {
+			return false // the next leader's clock is another
+		}
+		if err != nil || !ends.Equal(begin) {
+			t.Fatalf("the end moved from %v to %v at a drift of %v: %v", begin, ends, drift, err)
 		}
 	}
 	shifts[0].Store(int64(2 * time.Second))
-	clustertest.Eventually(t, "the end to be corrected", func() error {
+	corrected := l.awaits(t, "the end to be corrected", func() error {
 		e, _, _ := c.Nodes[0].State().Get("ns", "k")
 		if moved := e.ExpiresAt.Sub(begin); moved < 1500*time.Millisecond || moved > 2500*time.Millisecond {
 			return fmt.Errorf("it moved by %v", moved)
 		}
 		return nil
 	})
+	if !corrected {
+		return false
+	}
 	c.WaitEqual()
-	shownEnds(t, c)
+	_, err = shownEnds(c)
+	if l.over() {
+		return false
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return true
 }
 
-// shownEnds returns when the key is shown to end, which is the same on all
-// nodes.
-func shownEnds(t *testing.T, c *clustertest.Cluster) time.Time {
-	t.Helper()
+// shownEnds returns when the key is shown to end, and an error if that is not
+// the same on all nodes.
+func shownEnds(c *clustertest.Cluster) (time.Time, error) {
 	var ends time.Time
 	for _, n := range c.Nodes {
 		e, ok, _ := n.State().Get("ns", "k")
 		if !ok {
-			t.Fatalf("the key is absent at %s", n.Config.Name)
+			return ends, fmt.Errorf("the key is absent at %s", n.Config.Name)
 		}
 		if n != c.Nodes[0] && !e.ExpiresAt.Equal(ends) {
-			t.Fatalf("%s shows %v, and another %v", n.Config.Name, e.ExpiresAt, ends)
+			return ends, fmt.Errorf("%s shows %v, and another %v", n.Config.Name, e.ExpiresAt, ends)
 		}
 		ends = e.ExpiresAt
 	}
-	return ends
+	return ends, nil
 }

@@ -42,7 +42,7 @@ func TestWaitRevision(t *testing.T) {
 	for i := range 100 {
 		a := c.Nodes[i%3].Set(t, "ns", "k", fmt.Sprint(i))
 		reader := c.Nodes[(i+1)%3]
-		if err := reader.WaitRevision(within(t, 5*time.Second), a.Revision); err != nil {
+		if err := reader.WaitRevision(within(t, clustertest.Patience), a.Revision); err != nil {
 			t.Fatal(err)
 		}
 		if e, _, _ := reader.State().Get("ns", "k"); string(e.Value) != fmt.Sprint(i) {
@@ -50,7 +50,7 @@ func TestWaitRevision(t *testing.T) {
 		}
 	}
 	for _, n := range c.Nodes {
-		err := n.WaitRevision(within(t, 5*time.Second), 1_000_000)
+		err := n.WaitRevision(within(t, clustertest.Patience), 1_000_000)
 		if !errors.Is(err, cluster.ErrRevisionUnknown) {
 			t.Errorf("%s: got %v for a revision to come, want ErrRevisionUnknown", n.Config.Name, err)
 		}
@@ -143,9 +143,7 @@ func TestWipedNode(t *testing.T) {
 	if err := wiped.Ready(); err == nil {
 		t.Fatal("a node with an emptied disk is ready while the old one is a member")
 	}
-	if err := c.Leader().RemoveMember(within(t, 10*time.Second), oldID); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, c.Others(wiped)[0], oldID)
 	c.WaitReady(wiped)
 	waitRole(t, c, wiped, "voter")
 	if got := wiped.Get(t, "ns", "k"); got != "1" {
@@ -178,9 +176,7 @@ func TestJoinAndLeave(t *testing.T) {
 	c.WaitEqual()
 	for _, n := range c.Nodes[3:] {
 		id, name := n.ID(), n.Config.Name
-		if err := c.Nodes[0].RemoveMember(within(t, 10*time.Second), name); err != nil {
-			t.Fatal(err)
-		}
+		remove(t, c, c.Nodes[0], name)
 		n.Stop(t)
 		for _, m := range c.Leader().Status(within(t, time.Second)).Nodes {
 			if m.ID == id {
@@ -210,13 +206,11 @@ func TestRemoveDeadNode(t *testing.T) {
 	dead := c.Follower()
 	name := dead.Config.Name
 	dead.Stop(t)
+	remove(t, c, c.Running()[0], name)
 	for _, n := range c.Running() {
-		if err := n.RemoveMember(within(t, 10*time.Second), name); err != nil && !errors.Is(err, cluster.ErrNotFound) {
-			t.Fatal(err)
+		if err := n.RemoveMember(within(t, clustertest.Patience), name); !errors.Is(err, cluster.ErrNotFound) {
+			t.Errorf("%s: got %v for a node that is gone, want ErrNotFound", n.Config.Name, err)
 		}
-	}
-	if err := c.Running()[0].RemoveMember(within(t, 10*time.Second), name); !errors.Is(err, cluster.ErrNotFound) {
-		t.Errorf("got %v for a node that is gone, want ErrNotFound", err)
 	}
 	c.Running()[1].Set(t, "ns", "k", "1")
 }
@@ -224,33 +218,49 @@ func TestRemoveDeadNode(t *testing.T) {
 func TestRemoveLeader(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
 	leader := c.Leader()
-	if err := leader.RemoveMember(within(t, 10*time.Second), leader.ID()); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, leader, leader.ID())
 	leader.Stop(t)
 	c.Leader().Set(t, "ns", "k", "1")
 }
 
+// remove has a node remove a member, and again while the outcome is unknown, or
+// refused for want of time, because leaders changed meanwhile.
+func remove(t *testing.T, c *clustertest.Cluster, by *clustertest.Node, member string) {
+	t.Helper()
+	unknown := false
+	clustertest.Eventually(t, "removed", func() error {
+		l := tenureOf(c.Leader(), nil, c.Running()...)
+		err := by.RemoveMember(within(t, clustertest.Patience), member)
+		if unknown && errors.Is(err, cluster.ErrNotFound) {
+			return nil
+		}
+		if err != nil && !l.over() {
+			t.Fatalf("%s does not remove %s: %v", by.Config.Name, member, err)
+		}
+		unknown = unknown || errors.Is(err, cluster.ErrOutcomeUnknown)
+		return err
+	})
+}
+
 func TestTransferLeadership(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
-	for range 5 {
-		old := c.Leader()
-		var next *clustertest.Node
-		for _, n := range c.Nodes {
-			if n != old {
-				next = n
-			}
-		}
-		if err := c.Nodes[0].TransferLeadership(within(t, 10*time.Second), next.Config.Name); err != nil {
+	const times = 5
+	refused := 0
+	for range times {
+		l := tenureOf(c.Leader(), nil, c.Nodes...)
+		next := c.Others(l.leader)[1]
+		err := c.Nodes[0].TransferLeadership(within(t, clustertest.Patience), next.Config.Name)
+		if err != nil && !errors.Is(err, cluster.ErrRefused) {
 			t.Fatal(err)
 		}
-		clustertest.Eventually(t, next.Config.Name+" leads", func() error {
-			if !next.Leading() {
-				return errors.New("not yet")
-			}
-			return nil
-		})
-		old.Set(t, "ns", "k", "1")
+		moveTo(t, c, next)
+		if err != nil || next.Raft().CurrentTerm() != l.term+1 {
+			refused++ // no time on a busy machine, or a third was quicker
+		}
+		l.leader.Set(t, "ns", "k", "1")
+	}
+	if refused == times {
+		t.Errorf("none of %d transfers succeeded at first", times)
 	}
 }
 
@@ -260,12 +270,7 @@ func TestPartitionedLeader(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	old := c.Leader()
-	var others []*clustertest.Node
-	for _, n := range c.Nodes {
-		if n != old {
-			others = append(others, n)
-		}
-	}
+	others := c.Others(old)
 	c.Partition([]*clustertest.Node{old}, others)
 	next := c.LeaderAmong(others...)
 	next.Set(t, "ns", "k", "2")
@@ -366,7 +371,7 @@ func TestExpiry(t *testing.T) {
 	for n.Get(t, "ns", "k") == "1" {
 		time.Sleep(time.Millisecond)
 	}
-	if took := time.Since(start); took < ttl || took > ttl+2*time.Second {
+	if took := time.Since(start); took < ttl || took > ttl+10*time.Second {
 		t.Errorf("a key with a TTL of %v ended after %v", ttl, took)
 	}
 	c.WaitEqual()

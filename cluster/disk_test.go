@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,21 +38,21 @@ func (d *disk) beforeWrite() error {
 // Ensure a leader whose disk hangs or fails ends, that another leads within 10
 // seconds, and that nothing is lost.
 func TestLeadersDiskFails(t *testing.T) {
+	const after = 10 * time.Second
 	for _, tt := range []struct {
-		name  string
-		fail  func(d *disk) (undo func())
-		after time.Duration
+		name string
+		fail func(d *disk) (undo func())
 	}{
 		{"hangs", func(d *disk) func() {
 			c := make(chan struct{})
 			d.hang.Store(&c)
 			return func() { d.hang.Store(nil); close(c) }
-		}, 10 * time.Second},
+		}},
 		{"fails", func(d *disk) func() {
 			err := errors.New("fsync: input/output error")
 			d.err.Store(&err)
 			return func() { d.err.Store(nil) }
-		}, 5 * time.Second},
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,21 +62,13 @@ func TestLeadersDiskFails(t *testing.T) {
 				cfg.Tuning.BeforeWrite = disks[next].beforeWrite
 				next++
 			})
+			c.Nodes[0].Set(t, "ns", "k", "1")
 			old := c.Leader()
-			old.Set(t, "ns", "k", "1")
-			var undo func()
-			for i := range c.Nodes {
-				if c.Nodes[i] == old {
-					undo = tt.fail(&disks[i])
-				}
-			}
+			lives := c.Others(old)[0]
+			undo := tt.fail(&disks[slices.Index(c.Nodes, old)])
 			begin := time.Now()
-			written := make(chan error, 1)
-			go func() {
-				_, err := c.Follower().Propose(within(t, 15*time.Second), clustertest.Set("ns", "k", "2"))
-				written <- err
-			}()
-			if err := <-old.Fatal; err == nil {
+			written := proposed(t, lives, clustertest.Patience, clustertest.Set("ns", "k", "2"))
+			if err := awaitFatal(t, old); err == nil {
 				t.Error("the node ends without an error")
 			}
 			undo() // only so that the process that all nodes share can go on
@@ -83,8 +76,8 @@ func TestLeadersDiskFails(t *testing.T) {
 			if err := <-written; err != nil {
 				t.Errorf("a write at a node that lives: %v", err)
 			}
-			if took := time.Since(begin); took > tt.after {
-				t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, tt.after)
+			if took := time.Since(begin); took > after {
+				t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, after)
 			}
 			old.Start(t)
 			c.WaitReady(old)

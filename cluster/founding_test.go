@@ -155,9 +155,7 @@ func TestFounderOfOneIsEmptied(t *testing.T) {
 	emptied.Start(t)
 	waits.await(t, 1)
 	slow.Close()
-	if err := c.LeaderAmong(others...).RemoveMember(within(t, 10*time.Second), old); err != nil {
-		t.Fatal(err)
-	}
+	remove(t, c, c.LeaderAmong(others...), old)
 	c.WaitReady(emptied)
 	if got, want := emptied.ClusterID(), others[0].ClusterID(); !bytes.Equal(got, want) {
 		t.Errorf("it is of cluster %x, want %x", got, want)
@@ -167,8 +165,14 @@ func TestFounderOfOneIsEmptied(t *testing.T) {
 // Ensure a node that the configuration shows is admitted only when that is
 // committed: another leader may not know it.
 func TestAdmittedWhenCommitted(t *testing.T) {
+	t.Parallel()
+	inOneTerm(t, admitWhenCommitted)
+}
+
+func admitWhenCommitted(t *testing.T) (led bool) {
 	var cut atomic.Bool
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		clustertest.Steady(cfg) // an attempt of 3 s fails, and the leader must stay
 		cfg.Tuning.WatchTick = time.Hour
 		cfg.Tuning.BeforeReplicate = func(string) error {
 			if cut.Load() {
@@ -178,26 +182,34 @@ func TestAdmittedWhenCommitted(t *testing.T) {
 		}
 	})
 	leader := c.Leader()
+	l := tenureOf(leader, nil)
 	cut.Store(true)
 	first := make(chan error, 1)
 	admit := func() error { return leader.Admit(within(t, clustertest.Patience), "joiner", "127.0.0.1:1") }
 	go func() { first <- admit() }()
-	clustertest.Eventually(t, "in the configuration", func() error {
+	if !l.awaits(t, "in the configuration", func() error {
 		if servers := leader.Raft().GetConfiguration().Configuration().Servers; len(servers) != 4 {
 			return fmt.Errorf("%d servers", len(servers))
 		}
 		return nil
-	})
-	if err := admit(); err == nil {
+	}) {
+		return false
+	}
+	if err := admit(); err == nil { // whoever leads: nothing can be committed
 		t.Error("a node was admitted that no other member knows")
 	}
 	cut.Store(false)
-	if err := <-first; err != nil {
-		t.Errorf("the first attempt, once it is committed: %v", err)
+	once, again := <-first, admit()
+	if l.over() {
+		return false
 	}
-	if err := admit(); err != nil {
-		t.Errorf("an attempt of one that is a member: %v", err)
+	if once != nil {
+		t.Errorf("the first attempt, once it is committed: %v", once)
 	}
+	if again != nil {
+		t.Errorf("an attempt of one that is a member: %v", again)
+	}
+	return true
 }
 
 // Ensure a member that cannot be moved, as it tells another's address for its

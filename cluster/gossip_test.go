@@ -64,7 +64,7 @@ func (g *gossiper) names() []string {
 // awaitNames waits until g sees exactly the nodes of those names.
 func (g *gossiper) awaitNames(t *testing.T, want ...string) {
 	t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(patience)
 	for {
 		changed := g.changed()
 		if slices.Equal(g.names(), want) {
@@ -108,7 +108,7 @@ func TestGossip(t *testing.T) {
 	for _, g := range all {
 		g.awaitNames(t, "a", "b2", "c")
 	}
-	if err := c.leave(5 * time.Second); err != nil {
+	if err := c.leave(patience); err != nil {
 		t.Error(err)
 	}
 	a.awaitNames(t, "a", "b2")

@@ -94,7 +94,7 @@ func closesSoon(t *testing.T, n *cluster.Node) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(clustertest.Patience):
 		t.Fatal("the node does not close")
 	}
 }
@@ -110,7 +110,8 @@ func TestTermIsNotSaved(t *testing.T) {
 		cfg.Logger = ended.logger()
 		next++
 	})
-	leader, n := c.Leader(), c.Follower()
+	leader := c.Leader()
+	n := c.Others(leader)[0]
 	for i := range c.Nodes {
 		if c.Nodes[i] == n {
 			disks[i].err.Store(&errBroken)

@@ -19,11 +19,8 @@ func TestGoBackBeforeVersionRises(t *testing.T) {
 		c.WaitReady(n)
 	}
 	if c.Leader() == c.Nodes[2] {
-		if err := c.Leader().TransferLeadership(t.Context(), upgraded[0].Config.Name); err != nil {
-			t.Fatal(err)
-		}
+		moveTo(t, c, upgraded[0])
 	}
-	c.Leader()
 	time.Sleep(1500 * time.Millisecond) // some rounds of the leader's reconciler, which must have no effect
 	for _, n := range upgraded {
 		n.Stop(t)

@@ -179,8 +179,9 @@ func TestRestoreLeaderDies(t *testing.T) {
 	data := takeBackup(t, source.Nodes[0])
 	keys := source.Nodes[0].State().Stats().Keys
 	c := clustertest.New(t, 3, nil)
-	leader, n := c.Leader(), c.Follower()
-	c.Leader().Set(t, keptNamespace, "own", "1")
+	leader := c.Leader()
+	n := c.Others(leader)[0]
+	leader.Set(t, keptNamespace, "own", "1")
 
 	result := make(chan error, 1)
 	go func() {

@@ -393,7 +393,7 @@ func TestConcurrentCallsUnderDisconnects(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for j := range 200 {
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				resp, err := d.call(ctx, peers[(i+j)%2].addr(), req)
 				cancel()
 				switch {

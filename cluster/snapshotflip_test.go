@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,21 +15,33 @@ import (
 	"github.com/stateraft/stateraft/cluster/clustertest"
 )
 
-// snapshotsOf waits until the node has n snapshots and nothing changes them any
-// more, and returns their directories, oldest first.
+// snapshotsOf waits until the node has n snapshots, and too few entries behind
+// the last one to take another, and returns their directories, oldest first.
 func snapshotsOf(t *testing.T, node *clustertest.Node, n int) []string {
 	t.Helper()
 	var found []string
 	clustertest.Eventually(t, fmt.Sprint(n, " snapshots"), func() error {
-		last := found
+		end, covered := node.Raft().LastIndex(), snapshotEnd(t, node)
+		if end-covered >= node.Config.Tuning.SnapshotThreshold {
+			return fmt.Errorf("a snapshot up to entry %d of %d", covered, end)
+		}
 		found, _ = filepath.Glob(filepath.Join(node.Config.DataDir, "snapshots/*"))
-		if len(found) != n || !slices.Equal(last, found) {
-			time.Sleep(50 * time.Millisecond) // longer than between two snapshots
+		if len(found) != n {
 			return fmt.Errorf("%q", found)
 		}
 		return nil
 	})
 	return found
+}
+
+// snapshotEnd returns the last entry that the node's newest snapshot covers.
+func snapshotEnd(t *testing.T, node *clustertest.Node) uint64 {
+	t.Helper()
+	end, err := strconv.ParseUint(node.Raft().Stats()["last_snapshot_index"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
 }
 
 // flip flips one bit of a file.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 )
 
 // Patience is how long the package waits for what must come about.
-const Patience = 30 * time.Second
+const Patience = time.Minute
 
 // A Cluster is some nodes, by the order in which they were added.
 type Cluster struct {
@@ -248,17 +249,19 @@ func (c *Cluster) LeaderAmong(nodes ...*Node) *Node {
 	return leader
 }
 
+// Others returns the running nodes but n.
+func (c *Cluster) Others(n *Node) []*Node {
+	return slices.DeleteFunc(c.Running(), func(other *Node) bool { return other == n })
+}
+
 // Follower returns a running node that does not lead.
 func (c *Cluster) Follower() *Node {
 	c.tb.Helper()
-	leader := c.Leader()
-	for _, n := range c.Running() {
-		if n != leader {
-			return n
-		}
+	followers := c.Others(c.Leader())
+	if len(followers) == 0 {
+		c.tb.Fatal("no follower runs")
 	}
-	c.tb.Fatal("no follower runs")
-	return nil
+	return followers[0]
 }
 
 // WaitReady waits until the nodes are ready.
