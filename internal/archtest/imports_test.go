@@ -39,7 +39,7 @@ var mayImport = map[string]arrows{
 	"cmd/torture/internal/planted":  {},
 	"cmd/torture/internal/report":   {code: []string{"cmd/torture/internal/check", "cmd/torture/internal/history"}},
 	"cmd/torture/internal/wire":     {code: []string{"client", "cmd/torture/internal/history"}},
-	"cmd/torture/internal/workload": {code: []string{"client", "cmd/torture/internal/history", "cmd/torture/internal/wire"}},
+	"cmd/torture/internal/workload": {code: []string{"client", "cmd/torture/internal/history", "cmd/torture/internal/wire"}, tests: []string{"cmd/torture/internal/check"}},
 	"internal/archtest":             {},
 	"internal/contract":             {},
 }
