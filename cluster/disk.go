@@ -45,7 +45,7 @@ func (n *Node) hasOthers() bool {
 }
 
 func (n *Node) openLog() (*snapshots, error) {
-	snapshots, err := openSnapshots(&n.cfg)
+	snapshots, err := openSnapshots(n.ctx, &n.cfg)
 	if err != nil {
 		return nil, err
 	}

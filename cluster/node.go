@@ -342,7 +342,9 @@ func (n *Node) close() error {
 		errs = append(errs, n.gossip.close())
 	}
 	if n.raft != nil {
-		errs = append(errs, n.raft.Shutdown().Error())
+		stopped := n.raft.Shutdown()
+		n.rafts.Close() // else Raft waits for what it asks others, for up to raftTimeout
+		errs = append(errs, stopped.Error())
 	}
 	if n.committer != nil {
 		close(n.committer.down)

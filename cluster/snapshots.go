@@ -25,7 +25,8 @@ import (
 type snapshots struct {
 	*raft.FileSnapshotStore
 	dir     string
-	damaged signal // Raft met a damaged one
+	ctx     context.Context // once it ends, none is read or written any further: a large one takes long
+	damaged signal          // Raft met a damaged one
 
 	mu     sync.Mutex
 	newest uint64 // last entry of the newest that this process has finished
@@ -38,6 +39,13 @@ type snapshotSink struct {
 	raft.SnapshotSink
 	index uint64
 	to    *snapshots
+}
+
+func (s *snapshotSink) Write(p []byte) (int, error) {
+	if err := context.Cause(s.to.ctx); err != nil {
+		return 0, err
+	}
+	return s.SnapshotSink.Write(p)
 }
 
 func (s *snapshotSink) Close() error {
@@ -53,14 +61,29 @@ func (s *snapshotSink) Close() error {
 	return err
 }
 
+// A snapshotReader is a snapshot that is being read.
+type snapshotReader struct {
+	io.ReadCloser
+	from *snapshots
+}
+
+func (r *snapshotReader) Read(p []byte) (int, error) {
+	if err := context.Cause(r.from.ctx); err != nil {
+		return 0, err
+	}
+	return r.ReadCloser.Read(p)
+}
+
 const sealBytes = sha256.Size
 
-func openSnapshots(cfg *Config) (*snapshots, error) {
+func openSnapshots(ctx context.Context, cfg *Config) (*snapshots, error) {
 	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.DataDir, snapshotsKept, newRaftLogger(cfg.Logger).Named("snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("open the snapshots: %w", err)
 	}
-	return &snapshots{FileSnapshotStore: files, dir: filepath.Join(cfg.DataDir, snapshotDir), damaged: make(signal, 1)}, nil
+	return &snapshots{
+		FileSnapshotStore: files, dir: filepath.Join(cfg.DataDir, snapshotDir), ctx: ctx, damaged: make(signal, 1),
+	}, nil
 }
 
 // Create begins a snapshot.
@@ -91,7 +114,7 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		return nil, nil, fmt.Errorf("snapshot %s is damaged: %w", id, err)
 	}
 	meta.Size -= sealBytes
-	return meta, r, nil
+	return meta, &snapshotReader{r, s}, nil
 }
 
 // checkSeal reads the seal and compares it. On an error r is closed.

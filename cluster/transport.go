@@ -267,16 +267,18 @@ func (t *transport) connect(ctx context.Context, kind byte, address string, ours
 	if t.config.tls != nil {
 		l.Conn = tls.Client(conn, clientTLS(t.config.tls, addr))
 	}
+	goOn := context.AfterFunc(ctx, func() { l.Close() })
 	theirs, err := greet(l, kind, ours)
 	if err == nil && nodeID != "" && theirs.NodeId != nodeID {
 		err = fmt.Errorf("node %s is there, not %s", theirs.NodeId, nodeID)
 	}
-	if err != nil {
-		l.Close()
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	if err == nil {
+		l.identify(kind, theirs.NodeId) // ahead of goOn: who ends ctx and then looks for links misses none
 	}
-	l.identify(kind, theirs.NodeId)
-	if err := ctx.Err(); err != nil { // whoever ended ctx may have looked for links just before
+	if !goOn() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		l.Close()
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}

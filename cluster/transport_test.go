@@ -321,6 +321,40 @@ func TestCloseEndsHandshakes(t *testing.T) {
 	}
 }
 
+// Ensure whoever no longer wants a connection does not wait for the other's hello.
+func TestConnectEndsWithItsContext(t *testing.T) {
+	checkLeaks(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	d := testTransport(t, "d", "c", nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	asked := make(chan net.Conn, 1)
+	go func() {
+		if conn, err := silent.Accept(); err == nil {
+			_, _ = conn.Read(make([]byte, 1)) // of its hello
+			cancel()
+			asked <- conn
+		}
+	}()
+	begin := time.Now()
+	if _, err := d.connect(ctx, raftStream, silent.Addr().String(), d.hello()); err == nil {
+		t.Error("connected")
+	}
+	if took := time.Since(begin); took > patience/2 {
+		t.Errorf("given up after %v", took)
+	}
+	(<-asked).Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.links) != 0 {
+		t.Errorf("%d connections are left", len(d.links))
+	}
+}
+
 // authority signs certificates for 127.0.0.1.
 type authority struct {
 	cert *x509.Certificate
