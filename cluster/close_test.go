@@ -62,3 +62,45 @@ func TestCloseWaitsForNobody(t *testing.T) {
 		t.Errorf("closed after %v", took)
 	}
 }
+
+// Ensure a node closes without having its disk do first what can be done at the
+// next start: here, to cut the log behind a snapshot in 12 steps of 300 ms.
+func TestCloseLeavesTheLogUncut(t *testing.T) {
+	t.Parallel()
+	const entries, soon = 3000, 2 * time.Second
+	var slow atomic.Bool
+	written := make(chan struct{}, 100)
+	c := clustertest.New(t, 1, func(cfg *cluster.Config) {
+		cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 1<<40, 1
+		cfg.Tuning.BeforeWrite = func() error {
+			if slow.Load() {
+				written <- struct{}{}
+				time.Sleep(300 * time.Millisecond)
+			}
+			return nil
+		}
+	})
+	n := c.Nodes[0]
+	c.WaitReady(n)
+	for range entries {
+		n.Set(t, "ns", "k", "1")
+	}
+	slow.Store(true)
+	cut := n.Raft().Snapshot()
+	<-written
+	<-written
+	begin := time.Now()
+	n.Stop(t)
+	if took := time.Since(begin); took > soon {
+		t.Errorf("closed after %v", took)
+	}
+	if cut.Error() == nil {
+		t.Error("the log was cut before")
+	}
+	slow.Store(false)
+	n.Start(t)
+	c.WaitReady(n)
+	if got := n.Get(t, "ns", "k"); got != "1" {
+		t.Errorf("after a restart: %q", got)
+	}
+}

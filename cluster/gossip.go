@@ -272,9 +272,23 @@ func (g *gossip) joinMissing(ctx context.Context) {
 				return
 			}
 			if !g.isAlive(addr) {
-				g.list.Join([]string{addr}) // says itself what went wrong
+				g.join(ctx, addr)
 			}
 		}
+	}
+}
+
+// join returns when ctx ends too: memberlist tries for several seconds, and
+// nothing stops it.
+func (g *gossip) join(ctx context.Context, addr string) {
+	tried := make(chan struct{})
+	go func() {
+		defer close(tried)
+		g.list.Join([]string{addr}) // says itself what went wrong
+	}()
+	select {
+	case <-tried:
+	case <-ctx.Done():
 	}
 }
 

@@ -367,12 +367,12 @@ func (n *Node) hasServer(id string) bool {
 
 // changed turns the outcome of a change of the configuration into our errors.
 func (n *Node) changed(f raft.IndexFuture) error {
-	switch err := f.Error(); {
+	switch err := n.committer.await(f); {
 	case err == nil:
 		return nil
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return errNotLeader
-	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown):
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrRaftShutdown), n.store.Err() != nil: // it may be in the log
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	default:
 		return fmt.Errorf("%w: %w", ErrRefused, err)

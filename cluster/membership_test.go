@@ -5,7 +5,10 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
 // promiser is a node that can only be asked to promise.
@@ -122,4 +125,54 @@ func TestStrangerJoinsForItself(t *testing.T) {
 	close(n.started)
 	resp := n.handle(t.Context(), peer{nodeID: "stranger"}, &clusterpb.Request{Join: &clusterpb.Join{NodeId: "member"}})
 	wantError(t, errorOf(resp), "node stranger asks for member to be admitted")
+}
+
+// change is the future of a change of the configuration.
+type change func() error
+
+func (c change) Error() error { return c() }
+func (change) Index() uint64  { return 0 }
+
+// Ensure a change of the configuration that may have happened is not told to be
+// refused, and one whose outcome raft never tells keeps nobody.
+func TestChanged(t *testing.T) {
+	never := make(chan struct{})
+	t.Cleanup(func() { close(never) })
+	other := errors.New("the configuration has changed since")
+	for _, tt := range []struct {
+		name   string
+		change change
+		damage func(*Node) error
+		want   error
+	}{
+		{name: "done", change: func() error { return nil }},
+		{name: "not the leader", change: func() error { return raft.ErrNotLeader }, want: errNotLeader},
+		{name: "leadership lost", change: func() error { return raft.ErrLeadershipLost }, want: ErrOutcomeUnknown},
+		{name: "refused", change: func() error { return other }, want: ErrRefused},
+		{
+			name: "the log has failed", change: func() error { return other }, want: ErrOutcomeUnknown,
+			damage: func(n *Node) error { return n.store.Close() },
+		},
+		{
+			name: "never told", change: func() error { <-never; return nil }, want: ErrOutcomeUnknown,
+			damage: func(n *Node) error { close(n.committer.down); return nil },
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store, err := logstore.Open(logstore.Config{Dir: t.TempDir(), Logger: discard, Fatal: func(error) {}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { store.Close() })
+			n := &Node{store: store, committer: newCommitter(nil, nil, nil)}
+			if tt.damage != nil {
+				if err := tt.damage(n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := n.changed(tt.change); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
 }

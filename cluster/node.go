@@ -91,7 +91,7 @@ func Open(cfg Config) (*Node, error) {
 	n.metrics = newMetrics(cfg.Metrics, n)
 	n.fsm = &raftFSM{
 		state: n.state, before: cfg.Tuning.BeforeApply, onApply: n.onApply, onRestore: n.onRestore, fatal: n.fatal,
-		logger: cfg.Logger, snapshots: filepath.Join(cfg.DataDir, snapshotDir),
+		logger: cfg.Logger,
 	}
 	if err := n.open(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -328,7 +328,7 @@ func (n *Node) Close() error {
 }
 
 // close takes the parts down in the order that lets each finish: who proposes,
-// who leads, who is seen by others, then Raft, and only then what it stands on.
+// who leads, who is seen by others, then Raft with its log, and last whom others call.
 func (n *Node) close() error {
 	n.cancel(ErrClosed)
 	var errs []error
@@ -343,7 +343,10 @@ func (n *Node) close() error {
 	}
 	if n.raft != nil {
 		stopped := n.raft.Shutdown()
-		n.rafts.Close() // else Raft waits for what it asks others, for up to raftTimeout
+		// Raft ends when what it has begun does: with the disk, where that may be
+		// many syncs, and with others, who have raftTimeout to answer.
+		errs = append(errs, n.store.Close())
+		n.rafts.Close()
 		errs = append(errs, stopped.Error())
 	}
 	if n.committer != nil {
@@ -356,7 +359,7 @@ func (n *Node) close() error {
 		errs = append(errs, n.transport.close())
 	}
 	n.wg.Wait()
-	if n.store != nil {
+	if n.store != nil && n.raft == nil {
 		errs = append(errs, n.store.Close())
 	}
 	return errors.Join(append(errs, n.id.close())...)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,8 +23,6 @@ type raftFSM struct {
 	onRestore func(index uint64)       // after a snapshot took the state's place; must not block
 	fatal     func(error)              // the node must stop
 	logger    *slog.Logger
-
-	snapshots string // the directory that Raft keeps them in
 
 	broken error // once set, nothing more is applied
 }
@@ -112,7 +108,7 @@ func (f *raftFSM) Snapshot() (raft.FSMSnapshot, error) {
 	start := time.Now()
 	im := f.state.Freeze()
 	f.logger.Debug("state frozen", "index", im.Index(), "took", time.Since(start))
-	return frozen{im, f.snapshots}, nil
+	return frozen{im}, nil
 }
 
 // Restore replaces the state by a snapshot's, which must not be older: see
@@ -132,10 +128,7 @@ func (f *raftFSM) Restore(r io.ReadCloser) error {
 }
 
 // frozen is one snapshot on its way to the disk.
-type frozen struct {
-	image *fsm.Image
-	dir   string
-}
+type frozen struct{ image *fsm.Image }
 
 func (f frozen) Persist(sink raft.SnapshotSink) error {
 	w := bufio.NewWriterSize(sink, 1<<20)
@@ -143,12 +136,10 @@ func (f frozen) Persist(sink raft.SnapshotSink) error {
 	if err == nil {
 		err = w.Flush()
 	}
-	if err == nil {
-		return sink.Close()
+	if err != nil {
+		return errors.Join(err, sink.Cancel())
 	}
-	// On a full disk the library cannot cancel and leaves its file, which is
-	// why the disk is full.
-	return errors.Join(err, sink.Cancel(), os.RemoveAll(filepath.Join(f.dir, sink.ID()+".tmp")))
+	return sink.Close()
 }
 
 func (frozen) Release() {}

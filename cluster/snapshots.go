@@ -74,25 +74,56 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 	return r.ReadCloser.Read(p)
 }
 
-const sealBytes = sha256.Size
+// Cancel removes what was written. The library has the disk take all of it
+// first, which lasts, and on a full disk leaves it there.
+func (s *snapshotSink) Cancel() error {
+	dir := filepath.Join(s.to.dir, s.ID()+unfinished)
+	_ = os.Truncate(filepath.Join(dir, snapshotState), 0) // for speed
+	return errors.Join(s.SnapshotSink.Cancel(), os.RemoveAll(dir))
+}
+
+const (
+	sealBytes = sha256.Size
+
+	// The library's names.
+	unfinished    = ".tmp" // the end of a directory's
+	snapshotState = "state.bin"
+)
 
 func openSnapshots(ctx context.Context, cfg *Config) (*snapshots, error) {
 	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.DataDir, snapshotsKept, newRaftLogger(cfg.Logger).Named("snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("open the snapshots: %w", err)
 	}
-	return &snapshots{
+	s := &snapshots{
 		FileSnapshotStore: files, dir: filepath.Join(cfg.DataDir, snapshotDir), ctx: ctx, damaged: make(signal, 1),
-	}, nil
+	}
+	if err := s.removeUnfinished(); err != nil {
+		return nil, fmt.Errorf("open the snapshots: %w", err)
+	}
+	return s, nil
+}
+
+// removeUnfinished removes what a process had not written to its end when it
+// died: nobody else does.
+func (s *snapshots) removeUnfinished() error {
+	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), unfinished) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, e.Name())))
+		}
+	}
+	return err
 }
 
 // Create begins a snapshot.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
-	sink, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	file, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
 	if err != nil {
 		return nil, err
 	}
+	sink := &snapshotSink{file, index, s}
 	meta := &raft.SnapshotMeta{
 		Version: version, ID: sink.ID(), Index: index, Term: term,
 		Configuration: configuration, ConfigurationIndex: configurationIndex,
@@ -100,21 +131,59 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	if _, err := sink.Write(seal(meta)); err != nil {
 		return nil, errors.Join(err, sink.Cancel())
 	}
-	return &snapshotSink{sink, index, s}, nil
+	return sink, nil
 }
 
-// Open reads a snapshot to its end, and returns it only if it is whole.
+// Open reads a snapshot to its end, and returns it only if it is whole. Once the
+// node closes it returns at once, with the cause.
 func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	type whole struct {
+		meta *raft.SnapshotMeta
+		io.ReadCloser
+		err error
+	}
+	if err := context.Cause(s.ctx); err != nil {
+		return nil, nil, err
+	}
+	opened := make(chan whole)
+	go func() {
+		meta, r, err := s.open(id)
+		select {
+		case opened <- whole{meta, r, err}:
+		case <-s.ctx.Done():
+			if err == nil {
+				r.Close()
+			}
+		}
+	}()
+	select {
+	case w := <-opened:
+		return w.meta, w.ReadCloser, w.err
+	case <-s.ctx.Done():
+		return nil, nil, context.Cause(s.ctx)
+	}
+}
+
+func (s *snapshots) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.FileSnapshotStore.Open(id)
 	if err == nil {
 		err = checkSeal(id, meta, r)
 	}
 	if err != nil {
+		s.forgetNewest()
 		s.damaged.signal()
 		return nil, nil, fmt.Errorf("snapshot %s is damaged: %w", id, err)
 	}
 	meta.Size -= sealBytes
 	return meta, &snapshotReader{r, s}, nil
+}
+
+// forgetNewest lets any snapshot be finished: Raft cannot have taken the one that
+// it could not read, and may be sent an older one.
+func (s *snapshots) forgetNewest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.newest = 0
 }
 
 // checkSeal reads the seal and compares it. On an error r is closed.
@@ -161,7 +230,7 @@ func (s *snapshots) findDamaged() (ids []string, damage error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasSuffix(e.Name(), ".tmp") {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), unfinished) {
 			continue
 		}
 		err := s.check(e.Name())
@@ -193,10 +262,23 @@ func (n *Node) scrubSnapshots(ctx context.Context) {
 	}
 }
 
+// newestIndex returns the last entry of the newest snapshot, whole or not, which
+// its name tells; 0: there is none.
+func (s *snapshots) newestIndex() (newest uint64, err error) {
+	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		var term, index uint64
+		if _, err := fmt.Sscanf(e.Name(), "%d-%d-", &term, &index); err == nil {
+			newest = max(newest, index)
+		}
+	}
+	return newest, err
+}
+
 // replaceDamaged takes a new snapshot and then removes those that are damaged.
 func (n *Node) replaceDamaged() error {
 	ids, damage := n.snapshots.findDamaged()
-	if damage == nil {
+	if damage == nil || n.ctx.Err() != nil {
 		return nil
 	}
 	n.cfg.Logger.Error("a snapshot is damaged; a new one takes its place", "err", damage)
