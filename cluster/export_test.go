@@ -24,6 +24,9 @@ func (n *Node) Admit(ctx context.Context, id, raftAddr string) error {
 	return err
 }
 
+// HasEntry reports whether the node's log has the entry.
+func (n *Node) HasEntry(index uint64) bool { return n.store.GetLog(index, new(raft.Log)) == nil }
+
 // SendSnapshot sends the node's newest snapshot to another, as raft would to a
 // follower that seems to need it.
 func (n *Node) SendSnapshot(to *Node) (end uint64, err error) {

@@ -17,18 +17,32 @@ func (g *rpcGate) noteInstalled(command any, a raft.RPCResponse) {
 	}
 }
 
-// checkInstalled ends the node if its log conflicts with a snapshot that it
-// has taken: raft keeps the log, refuses every entry that continues the
-// snapshot, and is sent the same snapshot for ever (hashicorp/raft issue 697).
-// The next start deletes that log ([logstore.Store.Align]) and keeps term and
-// vote. No promise is broken by that: all up to the snapshot's end is
-// committed and on the disk, and an entry that follows another one than the
-// committed at that place was never committed itself.
+// checkInstalled looks at the log behind a snapshot that the node has taken. Raft
+// keeps it, although its end may never have been committed, where another leader
+// has taken over.
 //
-// Only a log that was taken over by another leader, without a commit, conflicts,
-// and a leader leaves no more than a few such entries behind; so they are all
-// among the trailing ones, which raft keeps.
+// If the log ends before the snapshot, it is deleted: raft, once it leads, would
+// send such entries to followers, and have them committed there, until its first
+// own one is written.
+//
+// If the log conflicts with the snapshot, the node ends: raft refuses every entry
+// that continues the snapshot, and is sent the same snapshot for ever
+// (hashicorp/raft issue 697). The next start deletes that log
+// ([logstore.Store.Align]). A leader leaves no more than a few such entries
+// behind; so they are all among the trailing ones, which raft keeps.
+//
+// No promise is broken by either, and term and vote stay: all up to the
+// snapshot's end is committed and on the disk, and an entry that follows another
+// one than the committed at that place was never committed itself.
 func (n *Node) checkInstalled(index, term uint64) {
+	last, err := n.store.LastIndex()
+	if err != nil {
+		return // the node ends
+	}
+	if last < index {
+		_ = n.store.DeleteRange(1, index) // the same
+		return
+	}
 	var l raft.Log
 	if err := n.store.GetLog(index, &l); err != nil || l.Term == term {
 		return

@@ -151,14 +151,18 @@ func (s *Store) DeleteRange(low, high uint64) error {
 }
 
 // Align prepares the log for a start from a snapshot that ends with the entry
-// (index, term). If the log has another entry there, then it conflicts with
-// what is committed from there or before on, and is deleted: Raft does not do
-// that, and then asks for the same snapshot for ever. Term and vote stay.
+// (index, term). If the log ends before or has another entry there, then what is
+// committed may differ from it, and it is deleted: Raft does not do that, and
+// then sends others what was never committed, or asks for the same snapshot for
+// ever. Term and vote stay.
 // ErrCorrupt if the log begins behind the snapshot's end: Raft could not start.
 func (s *Store) Align(index, term uint64) error {
 	extent, err := s.current()
-	if err != nil || extent.empty() || extent.last < index {
+	if err != nil || extent.empty() {
 		return err
+	}
+	if extent.last < index {
+		return s.DeleteRange(extent.first, extent.last)
 	}
 	if extent.first > index {
 		if extent.first > index+1 {

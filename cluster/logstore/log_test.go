@@ -150,7 +150,8 @@ func TestAlign(t *testing.T) {
 	}{
 		{"same entry", 15, 2, span{10, 20}, false},
 		{"another entry", 15, 3, span{}, false},
-		{"behind the log", 30, 9, span{10, 20}, false},
+		{"behind the log", 30, 9, span{}, false},
+		{"just behind the log", 21, 2, span{}, false},
 		{"just ahead of the log", 9, 1, span{10, 20}, false},
 		{"a gap between", 8, 1, span{10, 20}, true},
 		{"last entry conflicts", 20, 1, span{}, false},
