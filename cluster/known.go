@@ -53,7 +53,7 @@ func (g *rpcGate) withoutKnown(rpc raft.RPC) raft.RPC {
 			rpc.Command = &raft.AppendEntriesRequest{RPCHeader: c.RPCHeader, Term: c.Term}
 		}
 	case *raft.AppendEntriesRequest:
-		if c.PrevLogEntry > 0 && g.knows(c.Term, c.PrevLogEntry) && !g.inLog(c.PrevLogEntry) {
+		if (c.PrevLogEntry > 0 || len(c.Entries) > 0) && g.knows(c.Term, c.PrevLogEntry) && !g.inLog(c.PrevLogEntry) {
 			rpc.Command = g.news(c)
 		}
 	}

@@ -66,6 +66,7 @@ func TestWithoutKnown(t *testing.T) {
 		{"entries of which some are new", appending(7, 15, 32), "append after 0 31 32, commit 32"},
 		{"entries after the one before the log", appending(7, 19, 31), "append after 0 31, commit 31"},
 		{"entries of an earlier leader, which raft refuses", appending(6, 15, 16), "append after 15 16, commit 100"},
+		{"entries from the first on", appending(7, 0, 31), "append after 0 31, commit 31"},
 		{"a notice of a commit", appending(7, 15, 15), "append after 0, commit 30"},
 		{"a heartbeat", &raft.AppendEntriesRequest{Term: 7}, "append after 0, commit 0"},
 		{"another command", &raft.RequestVoteRequest{Term: 7}, "unknown"},
@@ -91,6 +92,7 @@ func TestWithoutKnown(t *testing.T) {
 			{30, 30, "append after 0, commit 30"},
 			{30, 31, "append after 0 31, commit 31"},
 			{20, 32, "append after 0 31 32, commit 32"},
+			{0, 31, "append after 0 31, commit 31"},
 		} {
 			if got := told(g.withoutKnown(raft.RPC{Command: appending(7, tt.after, tt.last)}).Command); got != tt.want {
 				t.Errorf("entries %d to %d, log %+v: %s, want %s", tt.after+1, tt.last, log, got, tt.want)
