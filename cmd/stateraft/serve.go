@@ -74,7 +74,13 @@ func serve(ctx context.Context, c serveConfig, stderr io.Writer) error {
 	}
 	registry := newRegistry()
 	fatal := make(chan error, 2) // from the node and from the API, once each
-	node, err := openNode(c, ln.Addr(), tuning, log, registry, func(err error) { fatal <- err })
+	node, err := unless(ctx, func() (*cluster.Node, error) {
+		return openNode(c, ln.Addr(), tuning, log, registry, func(err error) { fatal <- err })
+	})
+	if errors.Is(err, errToldToEnd) {
+		log.Info("stopped before the node was open")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -144,6 +150,27 @@ func within(timeout time.Duration, do func(context.Context) error) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+var errToldToEnd = errors.New("told to end")
+
+// unless returns what open does, or errToldToEnd as soon as ctx is done: a large
+// state takes long to read. What open has begun by then ends with the process, as
+// in a crash; nobody has been served yet.
+func unless(ctx context.Context, open func() (*cluster.Node, error)) (*cluster.Node, error) {
+	var node *cluster.Node
+	var err error
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		node, err = open()
+	}()
+	select {
+	case <-opened:
+		return node, err
+	case <-ctx.Done():
+		return nil, errToldToEnd
 	}
 }
 

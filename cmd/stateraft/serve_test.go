@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,37 @@ func TestServeStopsOnSignal(t *testing.T) {
 				t.Errorf("exit code %d after %s, want 0 within 10s: %s", code, took, p.log)
 			}
 		})
+	}
+}
+
+// Ensure a node that is told to end while it reads its data does.
+func TestServeStopsWhileItOpens(t *testing.T) {
+	dir := t.TempDir()
+	startNode(t, dir).stop(t, syscall.SIGTERM)
+	log := filepath.Join(dir, "raft.db")
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(log, 0o600); err != nil { // whoever opens it waits
+		t.Fatal(err)
+	}
+	addr := freeAddrs(t, 1)[0]
+	p := startProcess(t, "serve", "--data-dir", dir, "--node-id", "n1",
+		"--http-addr", addr, "--raft-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0")
+	for { // it listens first
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			break
+		}
+		select {
+		case <-p.done:
+			t.Fatalf("the node has ended: %s", p.log)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if code, took := p.stop(t, syscall.SIGTERM); code != exitOK || took > 10*time.Second {
+		t.Errorf("exit code %d after %s, want 0 within 10s: %s", code, took, p.log)
 	}
 }
 
