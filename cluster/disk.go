@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
@@ -65,53 +63,35 @@ func (n *Node) openLog() (*snapshots, error) {
 }
 
 // alignLog makes the log continue the newest snapshot that is whole, which is
-// the one that Raft will start from: see [logstore.Store.Align]. What newer ones
-// held that are damaged must be in the log.
+// the one that Raft will start from: see [logstore.Store.Align].
+//
+// A damaged snapshot may reach over the log and be the only one to hold what this
+// node has acknowledged. To forget that is safe: it was sent by a leader, after
+// its last entry was committed without this node.
 func (n *Node) alignLog(snapshots *snapshots) error {
-	newest, err := snapshots.newestIndex()
-	if err != nil {
-		return err
-	}
-	whole, err := n.newestWhole(snapshots)
-	if err != nil {
-		return err
-	}
-	if whole != nil {
-		if err := n.store.Align(whole.Index, whole.Term); err != nil || whole.Index == newest {
-			return err
-		}
-	}
-	first, err := n.store.FirstIndex()
-	if err != nil {
-		return err
-	}
-	if whole == nil && first > 1 {
-		return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
-	}
-	last, err := n.store.LastIndex()
-	if err == nil && last < newest {
-		err = fmt.Errorf("%w: a snapshot up to entry %d is not whole, and the log ends with %d", logstore.ErrCorrupt, newest, last)
-	}
-	return err
-}
-
-// newestWhole describes the newest snapshot that is whole; nil: there is none.
-func (n *Node) newestWhole(snapshots *snapshots) (*raft.SnapshotMeta, error) {
 	list, err := snapshots.List()
 	if err != nil {
-		return nil, fmt.Errorf("list the snapshots: %w", err)
+		return fmt.Errorf("list the snapshots: %w", err)
 	}
 	for _, meta := range list {
 		err := snapshots.check(meta.ID)
 		if stopped := context.Cause(n.ctx); stopped != nil {
-			return nil, stopped // nothing was read
+			return stopped // nothing was read
 		}
-		if err == nil {
-			return meta, nil
+		if err != nil {
+			n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
+			continue
 		}
-		n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
+		if err := n.store.Align(meta.Index, meta.Term); err != nil {
+			return err
+		}
+		n.logEnd = meta.Index
+		return nil
 	}
-	return nil, nil
+	if first, err := n.store.FirstIndex(); err != nil || first <= 1 {
+		return err
+	}
+	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
 }
 
 // startAnew gives up a damaged disk. What it had acknowledged cannot be told

@@ -55,7 +55,7 @@ type Node struct {
 	steppedAside time.Time   // when it last gave leadership up for one; of runLeadership alone
 	offset       clockOffset // of its wall clock
 
-	logEnd    uint64                   // last index of the log when the process started
+	logEnd    uint64                   // last entry on the disk when the process started
 	term      atomic.Pointer[leadTerm] // not nil: this node leads and may answer for it
 	draining  atomic.Bool
 	caughtUp  atomic.Bool // since the process started
@@ -170,7 +170,8 @@ func (n *Node) openStorage() (err error) {
 	if n.snapshots, err = n.openDisk(); err != nil {
 		return err
 	}
-	n.logEnd, err = n.store.LastIndex()
+	last, err := n.store.LastIndex()
+	n.logEnd = max(n.logEnd, last)
 	return err
 }
 

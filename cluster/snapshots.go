@@ -30,6 +30,8 @@ type snapshots struct {
 
 	mu     sync.Mutex
 	newest uint64 // last entry of the newest that this process has finished
+	before uint64 // newest, until then
+	unread string // its id, until somebody opens it
 }
 
 // A snapshotSink refuses a snapshot that is older than one that came from the
@@ -48,7 +50,17 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 	return s.SnapshotSink.Write(p)
 }
 
+// Close finishes the snapshot, or removes it: not everyone who is told of an error
+// cancels.
 func (s *snapshotSink) Close() error {
+	err := s.finish()
+	if err != nil {
+		err = errors.Join(err, s.Cancel())
+	}
+	return err
+}
+
+func (s *snapshotSink) finish() error {
 	s.to.mu.Lock()
 	defer s.to.mu.Unlock()
 	if s.index < s.to.newest {
@@ -56,7 +68,7 @@ func (s *snapshotSink) Close() error {
 	}
 	err := s.SnapshotSink.Close()
 	if err == nil {
-		s.to.newest = s.index
+		s.to.before, s.to.newest, s.to.unread = s.to.newest, s.index, s.ID()
 	}
 	return err
 }
@@ -170,20 +182,27 @@ func (s *snapshots) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 		err = checkSeal(id, meta, r)
 	}
 	if err != nil {
-		s.forgetNewest()
+		s.opened(id, false)
 		s.damaged.signal()
 		return nil, nil, fmt.Errorf("snapshot %s is damaged: %w", id, err)
 	}
+	s.opened(id, true)
 	meta.Size -= sealBytes
 	return meta, &snapshotReader{r, s}, nil
 }
 
-// forgetNewest lets any snapshot be finished: Raft cannot have taken the one that
-// it could not read, and may be sent an older one.
-func (s *snapshots) forgetNewest() {
+// opened notes whether the snapshot that was finished last could be read, which
+// is how Raft takes one that was sent. If not, Raft may be sent an older one.
+func (s *snapshots) opened(id string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.newest = 0
+	if id != s.unread {
+		return
+	}
+	s.unread = ""
+	if !ok {
+		s.newest = s.before
+	}
 }
 
 // checkSeal reads the seal and compares it. On an error r is closed.
@@ -260,19 +279,6 @@ func (n *Node) scrubSnapshots(ctx context.Context) {
 			n.snapshots.damaged.signal()
 		}
 	}
-}
-
-// newestIndex returns the last entry of the newest snapshot, whole or not, which
-// its name tells; 0: there is none.
-func (s *snapshots) newestIndex() (newest uint64, err error) {
-	entries, err := os.ReadDir(s.dir)
-	for _, e := range entries {
-		var term, index uint64
-		if _, err := fmt.Sscanf(e.Name(), "%d-%d-", &term, &index); err == nil {
-			newest = max(newest, index)
-		}
-	}
-	return newest, err
 }
 
 // replaceDamaged takes a new snapshot and then removes those that are damaged.

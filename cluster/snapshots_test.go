@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
 // Ensure a snapshot that is finished after a newer one is not kept.
@@ -33,15 +31,61 @@ func TestSnapshotsComeInOrder(t *testing.T) {
 	if own.Close() == nil {
 		t.Error("an older one was finished")
 	}
-	if err := own.Cancel(); err != nil {
-		t.Error(err)
-	}
 	if err := next.Close(); err != nil {
 		t.Errorf("one that is as new: %v", err)
+	}
+	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 2 {
+		t.Errorf("there are %v, %v, want two", entries, err)
 	}
 	list, err := s.List()
 	if err != nil || len(list) != 2 || list[0].Index != 500 || list[1].Index != 500 {
 		t.Errorf("there are %v, %v", list, err)
+	}
+}
+
+// Ensure a node that could not read what it was sent may be sent something older,
+// and only then.
+func TestSnapshotThatRaftDidNotTake(t *testing.T) {
+	s, err := openSnapshots(t.Context(), &Config{DataDir: t.TempDir(), Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := func(index uint64) (id string, err error) {
+		sink, err := s.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sink.ID(), sink.Close()
+	}
+	damage := func(id string) {
+		if err := os.Truncate(filepath.Join(s.dir, id, snapshotState), 1); err != nil {
+			t.Fatal(err)
+		}
+		if s.check(id) == nil {
+			t.Error("it is damaged and could be read")
+		}
+	}
+	first, err := finish(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(first); err != nil {
+		t.Fatal(err)
+	}
+	sent, err := finish(500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(first)
+	if _, err := finish(300); err == nil {
+		t.Error("an older one was finished, for another is damaged")
+	}
+	damage(sent)
+	if _, err := finish(99); err == nil {
+		t.Error("one was finished that is older than what raft has taken")
+	}
+	if _, err := finish(300); err != nil {
+		t.Errorf("an older one: %v", err)
 	}
 }
 
@@ -128,61 +172,5 @@ func TestUnfinishedSnapshots(t *testing.T) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != kept.ID() {
 		t.Errorf("there are %v, %v, want %s alone", entries, err, kept.ID())
-	}
-}
-
-// Ensure a node whose newest snapshot is damaged goes on only if its log has what
-// that held: what it had acknowledged must not be forgotten.
-func TestAlignBesideDamage(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		snapshots   []uint64 // the last one is damaged
-		first, last uint64   // of the log; 0: it is empty
-		corrupt     bool
-	}{
-		{"the log has it", []uint64{100, 300}, 51, 310, false},
-		{"the log ends with it", []uint64{100, 300}, 51, 300, false},
-		{"the log ends before", []uint64{100, 300}, 51, 299, true},
-		{"the log ends before both", []uint64{100, 300}, 51, 90, true},
-		{"the log is empty", []uint64{100, 300}, 0, 0, true},
-		{"there is no other, and the log has all", []uint64{300}, 1, 310, false},
-		{"there is no other, and the log has its end", []uint64{300}, 200, 310, true},
-		{"there is no other, and the log is empty", []uint64{300}, 0, 0, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := Config{DataDir: t.TempDir(), Logger: discard}
-			s, err := openSnapshots(t.Context(), &cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var last string
-			for _, index := range tt.snapshots {
-				sink, err := s.Create(raft.SnapshotVersionMax, index, 5, raft.Configuration{}, 1, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := sink.Close(); err != nil {
-					t.Fatal(err)
-				}
-				last = sink.ID()
-			}
-			if err := os.Truncate(filepath.Join(s.dir, last, snapshotState), 1); err != nil {
-				t.Fatal(err)
-			}
-			store, err := logstore.Open(logstore.Config{Dir: cfg.DataDir, Logger: discard, Fatal: func(err error) { t.Error(err) }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer store.Close()
-			if tt.first > 0 {
-				if err := store.StoreLogs(entries(tt.first, tt.last)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			n := &Node{cfg: cfg, ctx: t.Context(), store: store}
-			if err := n.alignLog(s); errors.Is(err, logstore.ErrCorrupt) != tt.corrupt || !tt.corrupt && err != nil {
-				t.Errorf("error %v, want one of damage: %v", err, tt.corrupt)
-			}
-		})
 	}
 }
