@@ -32,7 +32,9 @@ const (
 // together as one batch of the node's session. A batch never changes once it
 // may have left, and is sent again, to whoever leads by then, until the state
 // machine has answered it; so a leader's death costs the caller time and
-// nothing else.
+// nothing else. Once nobody waits for it, it is not sent again: after a long
+// partition it would undo what was written since, and its idempotency keys would
+// be forgotten.
 type proposer struct {
 	deliver func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) // one attempt; errNotLeader: nothing was proposed
 	open    func(context.Context) (uint64, error)                           // opens a session; blocks until it is
@@ -56,6 +58,7 @@ type proposer struct {
 
 // A call is one command with somebody who waits for its answer.
 type call struct {
+	ctx     context.Context // of who waits
 	command *fsmpb.Command
 	size    int
 	queued  *list.Element // nil: it is part of a batch
@@ -79,7 +82,7 @@ func (p *proposer) propose(ctx context.Context, cmd *fsmpb.Command) (*fsmpb.Answ
 	if err := fsm.Check(cmd); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	c := &call{command: cmd, size: proto.Size(cmd), done: make(chan answer, 1)}
+	c := &call{ctx: ctx, command: cmd, size: proto.Size(cmd), done: make(chan answer, 1)}
 	if err := p.enqueue(c); err != nil {
 		return nil, err
 	}
@@ -265,11 +268,15 @@ const (
 	maxPause   = 50 * time.Millisecond
 )
 
-// fly delivers f until the state machine has settled it.
+// fly delivers f until the state machine has settled it, or nobody waits for that.
 func (p *proposer) fly(f *flight) {
 	certain := true // no attempt so far can have had an effect
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		left := time.Now()
+		if f.isAbandoned(left) {
+			p.abandon(f, certain)
+			return
+		}
 		a, err := p.deliver(p.ctx, f.batch)
 		switch {
 		case err == nil && a.Refusal == fsmpb.BatchAnswer_NONE && len(a.Answers) == len(f.calls):
@@ -293,6 +300,24 @@ func (p *proposer) fly(f *flight) {
 		}
 		p.pause(p.ctx, pause)
 	}
+}
+
+// isAbandoned reports whether nobody waits for an answer at now any more. It goes
+// by deadlines: those whose process was stopped have not noticed yet.
+func (f *flight) isAbandoned(now time.Time) bool {
+	return !slices.ContainsFunc(f.calls, func(c *call) bool {
+		deadline, bounded := c.ctx.Deadline()
+		return c.ctx.Err() == nil && !(bounded && now.After(deadline))
+	})
+}
+
+// abandon ends a batch that nobody waits for.
+func (p *proposer) abandon(f *flight, certain bool) {
+	if certain {
+		p.putBack(f, firstPause)
+		return
+	}
+	p.fail(f, ErrOutcomeUnknown)
 }
 
 // isCertain reports whether err says that nothing was proposed.
@@ -334,11 +359,7 @@ func (p *proposer) refused(f *flight, certain bool) {
 		p.session = 0
 	}
 	p.mu.Unlock()
-	if certain {
-		p.putBack(f, firstPause)
-		return
-	}
-	p.fail(f, ErrOutcomeUnknown)
+	p.abandon(f, certain)
 }
 
 func (p *proposer) fail(f *flight, err error) {

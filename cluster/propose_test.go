@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,7 @@ func newStuckProposer(t *testing.T) *proposer {
 
 func queue(p *proposer, kind fsmpb.Op_Kind, bytes int) error {
 	c := &fsmpb.Command{Namespace: "w", Ops: []*fsmpb.Op{{Kind: kind, Key: "k"}}}
-	return p.enqueue(&call{command: c, size: bytes, done: make(chan answer, 1)})
+	return p.enqueue(&call{ctx: context.Background(), command: c, size: bytes, done: make(chan answer, 1)})
 }
 
 // fill queues commands until one is refused, and returns how many were taken.
@@ -118,4 +119,76 @@ func TestFlightTime(t *testing.T) {
 			t.Errorf("%v, want an eighth of the last attempt's 8 ms", p.flightTime)
 		}
 	})
+}
+
+// Ensure a batch that may have left is sent again as long as somebody waits for
+// it, and no longer; then the next one's Low forbids copies of it.
+func TestAbandonedBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newStuckProposer(t)
+		var mu sync.Mutex // guards both
+		var sent []*fsmpb.Batch
+		reached := false
+		p.deliver = func(_ context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+			mu.Lock()
+			sent = append(sent, b)
+			answered := reached
+			mu.Unlock()
+			if answered {
+				return &fsmpb.BatchAnswer{Answers: make([]*fsmpb.Answer, len(b.Commands))}, nil
+			}
+			time.Sleep(time.Second)
+			return nil, errBroken // an answer that is lost
+		}
+		propose := func(patience time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			_, err := p.propose(ctx, &fsmpb.Command{Namespace: "w", Ops: []*fsmpb.Op{{Kind: fsmpb.Op_DELETE, Key: "k"}}})
+			return err
+		}
+		if err := propose(10 * time.Second); !errors.Is(err, ErrOutcomeUnknown) {
+			t.Errorf("got %v, want that nobody knows", err)
+		}
+		time.Sleep(time.Hour)
+		mu.Lock()
+		attempts := len(sent)
+		if attempts < 9 || attempts > 11 {
+			t.Errorf("%d attempts of a second each, somebody waited for 10 s", attempts)
+		}
+		reached = true
+		mu.Unlock()
+		if err := propose(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(sent) != attempts+1 || sent[attempts].Low <= sent[0].Sequence {
+			t.Errorf("then %d more were sent, the last with %v", len(sent)-attempts, sent[len(sent)-1])
+		}
+	})
+}
+
+// Ensure a process that was stopped sends nothing for those who have gone since.
+func TestNothingIsSentForWhoHasGone(t *testing.T) {
+	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	gone, stop := context.WithCancel(t.Context())
+	stop()
+	for _, tt := range []struct {
+		name      string
+		ctxs      []context.Context
+		abandoned bool
+	}{
+		{"the deadline has passed", []context.Context{past}, true},
+		{"all have gone", []context.Context{past, gone}, true},
+		{"one waits", []context.Context{past, t.Context()}, false},
+	} {
+		f := new(flight)
+		for _, ctx := range tt.ctxs {
+			f.calls = append(f.calls, &call{ctx: ctx})
+		}
+		if got := f.isAbandoned(time.Now()); got != tt.abandoned {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.abandoned)
+		}
+	}
 }
