@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func (n *Node) Restore(ctx context.Context, r io.Reader, how Restore) (Restored,
 		return Restored{}, err
 	}
 	defer spool.Close()
-	run := &restoring{node: n, how: how, id: make([]byte, 16)}
+	run := &restoring{node: n, submit: n.submit, how: how, id: make([]byte, 16)}
 	_, _ = rand.Read(run.id) // never fails
 	return run.run(ctx, spool)
 }
@@ -126,26 +127,27 @@ func (b *bounded) Write(p []byte) (int, error) {
 }
 
 func verifyBackup(r io.Reader, keep string) error {
-	return eachPart(r, keep, func(fsm.BackupInfo, []*fsmpb.ImageKey, []*fsmpb.ImageFloor) error { return nil })
+	_, err := eachPart(r, keep, func([]*fsmpb.ImageKey, []*fsmpb.ImageFloor) error { return nil })
+	return err
 }
 
-// eachPart calls f for each part of a backup. It returns nil only if the whole
-// was found undamaged.
-func eachPart(r io.Reader, keep string, f func(fsm.BackupInfo, []*fsmpb.ImageKey, []*fsmpb.ImageFloor) error) error {
+// eachPart calls f for each part of a backup, of which an empty one has none.
+// It returns nil only if the whole was found undamaged.
+func eachPart(r io.Reader, keep string, f func([]*fsmpb.ImageKey, []*fsmpb.ImageFloor) error) (fsm.BackupInfo, error) {
 	b, err := fsm.NewBackupReader(r, keep)
 	if err != nil {
-		return asDamage(err)
+		return fsm.BackupInfo{}, asDamage(err)
 	}
 	for {
 		keys, floors, err := b.Next()
 		if err == io.EOF {
-			return nil
+			return b.Info(), nil
 		}
 		if err != nil {
-			return asDamage(err)
+			return b.Info(), asDamage(err)
 		}
-		if err := f(b.Info(), keys, floors); err != nil {
-			return err
+		if err := f(keys, floors); err != nil {
+			return b.Info(), err
 		}
 	}
 }
@@ -162,11 +164,12 @@ func asDamage(err error) error {
 // restoring is one restore under way. Its steps go to whoever leads, one after
 // the other, each until the state machine has answered: that knows copies.
 type restoring struct {
-	node *Node
-	how  Restore
-	id   []byte
-	next uint64 // sequence of the next step
-	info fsm.BackupInfo
+	node   *Node
+	submit func(context.Context, *clusterpb.Propose) (*clusterpb.Response, error)
+	how    Restore
+	id     []byte // random
+	next   uint64 // sequence of the next step
+	info   fsm.BackupInfo
 }
 
 func (r *restoring) run(ctx context.Context, spool *os.File) (Restored, error) {
@@ -186,8 +189,7 @@ func (r *restoring) steps(ctx context.Context, spool *os.File) (*fsmpb.RestoreAn
 	if err != nil {
 		return nil, err
 	}
-	err = eachPart(spool, r.how.Keep, func(info fsm.BackupInfo, keys []*fsmpb.ImageKey, floors []*fsmpb.ImageFloor) error {
-		r.info = info
+	r.info, err = eachPart(spool, r.how.Keep, func(keys []*fsmpb.ImageKey, floors []*fsmpb.ImageFloor) error {
 		_, err := r.step(ctx, &fsmpb.Restore{Step: fsmpb.Restore_ADD, Keys: keys, Floors: floors})
 		return err
 	})
@@ -195,8 +197,18 @@ func (r *restoring) steps(ctx context.Context, spool *os.File) (*fsmpb.RestoreAn
 		return nil, err
 	}
 	return r.step(ctx, &fsmpb.Restore{
-		Step: fsmpb.Restore_COMMIT, Force: r.how.Force, Keep: r.how.Keep, Revision: r.info.Revision,
+		Step: fsmpb.Restore_COMMIT, Force: r.how.Force, Keep: r.how.Keep, Revision: r.revision(),
 	})
+}
+
+// revision is what the state's is to pass: the backup's, and a number of this
+// restore alone. Without it the same backup would take two clusters to the same
+// revisions, and a stream's id or a token of the one would pass in the other.
+// The number is below 2^40 because clients that read revisions as doubles have
+// 2^53: room for 8,000 restores, each of a backup of the one before.
+func (r *restoring) revision() uint64 {
+	own := binary.BigEndian.Uint64(r.id) >> (64 - 40)
+	return min(r.info.Revision+own, fsm.MaxRevision)
 }
 
 // step has s taken. Until the last one an unknown outcome is as good as none,
@@ -206,34 +218,37 @@ func (r *restoring) step(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreA
 	r.next++
 	ctx, cancel := context.WithTimeout(ctx, r.how.Patience)
 	defer cancel()
-	a, err := r.insist(ctx, s)
+	a, certain, err := r.insist(ctx, s)
 	switch {
 	case errors.Is(err, ErrOutcomeUnknown) && s.Step != fsmpb.Restore_COMMIT:
 		return nil, ErrNoLeader
 	case err != nil:
 		return nil, err
 	}
-	switch a.Refusal {
-	case fsmpb.RestoreAnswer_NONE:
+	switch {
+	case a.Refusal == fsmpb.RestoreAnswer_NONE:
 		return a, nil
-	case fsmpb.RestoreAnswer_NOT_EMPTY:
+	case a.Refusal == fsmpb.RestoreAnswer_NOT_EMPTY: // what was brought was still there, so it has not happened
 		return nil, errNotEmpty
+	case s.Step == fsmpb.Restore_COMMIT && !certain: // it may have happened, and the other restore since
+		return nil, ErrOutcomeUnknown
 	default:
 		return nil, fmt.Errorf("%w: another restore began meanwhile", ErrRefused)
 	}
 }
 
-// insist proposes s again and again until the state machine has answered.
-func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreAnswer, error) {
-	certain := true // no attempt so far can have had an effect
+// insist proposes s again and again until the state machine has answered. It is
+// certain if no attempt before that can have had an effect.
+func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (_ *fsmpb.RestoreAnswer, certain bool, _ error) {
+	certain = true
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		resp, err := r.node.submit(ctx, &clusterpb.Propose{Restore: s})
+		resp, err := r.submit(ctx, &clusterpb.Propose{Restore: s})
 		switch {
 		case err == nil && resp.Restore != nil:
-			return resp.Restore, nil
+			return resp.Restore, certain, nil
 		case errors.Is(err, ErrRefused), errors.Is(err, ErrDiskFull):
 			if certain {
-				return nil, err
+				return nil, true, err
 			}
 		case !isCertain(err):
 			certain = false
@@ -242,11 +257,11 @@ func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (*fsmpb.Restor
 		switch {
 		case ctx.Err() == nil && r.node.ctx.Err() == nil:
 		case !certain:
-			return nil, ErrOutcomeUnknown
+			return nil, false, ErrOutcomeUnknown
 		case r.node.ctx.Err() != nil:
-			return nil, ErrClosed
+			return nil, true, ErrClosed
 		default:
-			return nil, ErrNoLeader
+			return nil, true, ErrNoLeader
 		}
 	}
 }
@@ -255,7 +270,7 @@ func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (*fsmpb.Restor
 func (r *restoring) drop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
 	defer cancel()
-	_, err := r.insist(ctx, &fsmpb.Restore{Step: fsmpb.Restore_DROP, Id: r.id, Sequence: r.next})
+	_, _, err := r.insist(ctx, &fsmpb.Restore{Step: fsmpb.Restore_DROP, Id: r.id, Sequence: r.next})
 	if err != nil {
 		r.node.cfg.Logger.Warn("what a restore has brought waits for the next one to drop it", "err", err)
 	}

@@ -122,8 +122,8 @@ func NewBackupReader(r io.Reader, omit string) (*BackupReader, error) {
 		return nil, damaged("it has no header")
 	case in.Content() < 1 || in.Content() > BackupVersion:
 		return nil, &VersionError{What: "backup", Need: in.Content(), Min: 1, Max: BackupVersion, Of: "backup format"}
-	case h.Revision > maxRevision:
-		return nil, damaged("its revision is %d, the limit is %d", h.Revision, uint64(maxRevision))
+	case h.Revision > MaxRevision:
+		return nil, damaged("its revision is %d, the limit is %d", h.Revision, uint64(MaxRevision))
 	default:
 		info := BackupInfo{h.ClusterId, h.Revision, time.UnixMicro(h.Created).UTC(), h.Keys, h.Floors}
 		return &BackupReader{in: in, info: info, left: info, omit: omit}, checkFragment(&f)

@@ -90,8 +90,8 @@ func checkRestore(r *fsmpb.Restore) error {
 		return fmt.Errorf("restore step %d, which this build does not know", r.Step)
 	case len(r.Id) != restoreIDBytes:
 		return fmt.Errorf("restore id of %d bytes, it has %d", len(r.Id), restoreIDBytes)
-	case r.Revision > maxRevision:
-		return fmt.Errorf("restore of revision %d, the limit is %d", r.Revision, uint64(maxRevision))
+	case r.Revision > MaxRevision:
+		return fmt.Errorf("restore of revision %d, the limit is %d", r.Revision, uint64(MaxRevision))
 	}
 	return checkContents(r.Keys, r.Floors)
 }
@@ -105,13 +105,13 @@ func checkContents(keys []*fsmpb.ImageKey, floors []*fsmpb.ImageFloor) error {
 		return errors.New("the first key has no namespace")
 	}
 	for _, k := range keys {
-		if k.Version == 0 || k.Version > maxRevision || len(k.Value) == 0 {
-			return fmt.Errorf("key of version %d and %d bytes, it has a version from 1 to %d and a value", k.Version, len(k.Value), uint64(maxRevision))
+		if k.Version == 0 || k.Version > MaxRevision || len(k.Value) == 0 {
+			return fmt.Errorf("key of version %d and %d bytes, it has a version from 1 to %d and a value", k.Version, len(k.Value), uint64(MaxRevision))
 		}
 	}
 	for _, f := range floors {
-		if f.Floor > maxRevision {
-			return fmt.Errorf("floor of %d, the limit is %d", f.Floor, uint64(maxRevision))
+		if f.Floor > MaxRevision {
+			return fmt.Errorf("floor of %d, the limit is %d", f.Floor, uint64(MaxRevision))
 		}
 	}
 	return nil

@@ -10,16 +10,18 @@ const (
 	// RestoreVersion is the protocol version that restores need.
 	RestoreVersion = 2
 
-	// RestoreGap is how far a restore moves the revision beyond the state's and
-	// the backup's own, so that revisions from before it, also such as the
-	// backup never saw, stay below.
+	// RestoreGap is how far a restore moves the revision beyond the state's own
+	// and the one that it brings, so that revisions from before it, also such as
+	// the backup never saw, stay below. Whoever proposes a restore brings the
+	// backup's and a random number on top, so that no two restores lead to the
+	// same revisions.
 	RestoreGap = 1_000_000_000
 
 	restoreIDBytes = 16
 
-	// maxRevision bounds what a backup may claim, so that revisions and versions
-	// cannot overflow.
-	maxRevision = 1 << 62
+	// MaxRevision bounds what a backup may claim and a restore may bring, so
+	// that revisions and versions cannot overflow.
+	MaxRevision = 1 << 62
 )
 
 // A staging is what a restore has brought so far.
@@ -155,6 +157,14 @@ func (c *contents) take(others *contents, ns string) {
 	if f, ok := others.floors.Get(&floor{ns: ns}); ok {
 		c.setFloor(f)
 	}
+}
+
+// WasRestored reports whether a restore has ever replaced the keys: then a
+// version that was given out need not stand for the value that it stood for.
+func (s *State) WasRestored() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.restored != nil
 }
 
 // IsFromBefore reports whether a revision, 0 apart, is of a state that a
