@@ -113,7 +113,7 @@ func (s *Server) getAgentState(w http.ResponseWriter, r *request) error {
 		return refuse(codeNotFound, "the key does not exist, was deleted or has expired")
 	}
 	setETag(w, entry.Version)
-	if notModified(r, entry.Version) {
+	if notModified(r, state, entry.Version) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

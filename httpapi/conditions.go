@@ -3,6 +3,7 @@ package httpapi
 import (
 	"strings"
 
+	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
@@ -77,12 +78,14 @@ func hasPrecondition(r *request) bool {
 }
 
 // notModified reports whether the reader has this version already. Tags are
-// compared as RFC 9110 asks for If-None-Match: weakly, and any of a list.
-func notModified(r *request, version uint64) bool {
+// compared as RFC 9110 asks for If-None-Match: weakly, and any of a list. A
+// version proves nothing once the state, which the caller has read, was restored:
+// the reader may have it from before, with another value.
+func notModified(r *request, state *fsm.State, version uint64) bool {
 	for _, header := range r.Header[headerIfNoneMatch] {
 		for tag := range strings.SplitSeq(header, ",") {
 			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag(version) {
+			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag(version) && !state.WasRestored() {
 				return true
 			}
 		}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -297,6 +298,27 @@ func TestNotModified(t *testing.T) {
 		}
 	}
 	x.refused(x.get("/v1/state/wf-1/absent", headerIfNoneMatch, "*"), 404, "NOT_FOUND")
+}
+
+// A restore lets a version come again with another value: the key was at 2 in
+// the history that it ended, too.
+func TestNotModifiedAfterRestore(t *testing.T) {
+	for _, of := range []struct{ method, path string }{{"POST", valuePath}, {"PUT", agentPath}} {
+		x := newAPI(t)
+		x.ok(x.as("s", of.method, of.path, `{"value":1}`), "")
+		backup := x.ok(x.get("/v1/backup"), "").body
+		x.ok(x.as("s", of.method, of.path, `{"value":"before"}`), "")
+		seen := x.as("s", "GET", of.path, "").header.Get("ETag")
+		x.ok(x.post("/v1/restore?force=true", backup), "")
+		x.ok(x.as("s", of.method, of.path, `{"value":"after"}`), "")
+		a := x.ok(x.as("s", "GET", of.path, "", headerIfNoneMatch, seen), "")
+		if a.json["value"] == nil || a.header.Get("ETag") != seen {
+			t.Errorf("%s with version %s from before: %d %v %s", of.path, seen, a.status, a.header, a.body)
+		}
+		if a := x.as("s", "GET", of.path, "", headerIfNoneMatch, "*"); a.status != http.StatusNotModified {
+			t.Errorf("%s with *: %d", of.path, a.status)
+		}
+	}
 }
 
 func TestWorkflowsAreApart(t *testing.T) {
