@@ -31,6 +31,10 @@ type Config struct {
 	Dir    string // must exist, and be locked against other processes
 	Logger *slog.Logger
 
+	// Existing says that something was stored before: a file in which nothing
+	// ever was is then damaged, for a node that forgot its vote would vote twice.
+	Existing bool
+
 	// Fatal is called once, on a goroutine of its own, when the store has
 	// failed while open. The process should end: Raft itself would go on with
 	// its memory and its disk in disagreement.
@@ -109,14 +113,18 @@ var (
 )
 
 // Open opens the store in cfg.Dir, which it makes if there is none, after it
-// has read and checked all of it: one to three seconds for a GiB. ErrCorrupt if the
-// file is damaged; ErrForeign if raft-boltdb alone wrote it.
+// has read and checked all of it: one to three seconds for a GiB. From then on it
+// is existing. ErrCorrupt if the file is damaged; ErrForeign if raft-boltdb alone
+// wrote it.
 func Open(cfg Config) (*Store, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
 	path, start := filepath.Join(cfg.Dir, FileName), time.Now()
 	found, err := verifyFile(path)
+	if err == nil && found.fresh && cfg.Existing {
+		err = corrupt("nothing is left of it")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

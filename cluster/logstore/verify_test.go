@@ -261,6 +261,34 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Ensure what passes for a new file is damage where there was a log.
+func TestExisting(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		file []byte
+		want error
+	}{
+		{"empty file", []byte{}, ErrCorrupt},
+		{"bolt and no more", bolt(t, nil, nothing), ErrCorrupt},
+		{"head alone", image(t, func(*Store) {}), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := testConfig(t, t.TempDir())
+			cfg.Existing = true
+			if err := os.WriteFile(filepath.Join(cfg.Dir, FileName), tt.file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(cfg)
+			if err == nil {
+				s.Close()
+			}
+			if !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 // Ensure a file that early builds wrote is told from a damaged one: what a node
 // does about damage would take the data away from those builds.
 func TestForeign(t *testing.T) {
