@@ -25,8 +25,11 @@ const (
 // they can make up for together, a node that belongs to a cluster starts anew.
 func (n *Node) openDisk() (*snapshots, error) {
 	snapshots, err := n.openLog()
-	if !errors.Is(err, logstore.ErrCorrupt) || !n.hasOthers() {
+	if !errors.Is(err, logstore.ErrCorrupt) {
 		return snapshots, err
+	}
+	if !n.hasOthers() {
+		return nil, fmt.Errorf("%w (no other node is known to hold its data: if others have joined this one, start it with --join and without --bootstrap-expect; else restore a backup)", err)
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
@@ -40,9 +43,13 @@ func (n *Node) openDisk() (*snapshots, error) {
 }
 
 // hasOthers reports whether the node is or was of a cluster whose other nodes
-// hold its data.
+// hold its data. One that founded its cluster alone learns from its configuration
+// that others have joined: it only joins.
 func (n *Node) hasOthers() bool {
-	return len(n.id.clusterID()) > 0 && len(n.id.promised()) != 1 || n.id.replaces() != replaced{}
+	if len(n.id.clusterID()) == 0 {
+		return n.id.replaces() != replaced{}
+	}
+	return len(n.id.promised()) != 1 || n.cfg.BootstrapExpect == 0
 }
 
 func (n *Node) openLog() (*snapshots, error) {
@@ -52,6 +59,7 @@ func (n *Node) openLog() (*snapshots, error) {
 	}
 	n.store, err = logstore.Open(logstore.Config{
 		Dir: n.cfg.DataDir, Logger: n.cfg.Logger, Fatal: n.fatal, BeforeWrite: n.cfg.Tuning.BeforeWrite,
+		Existing: len(n.id.clusterID()) > 0, // which a node gets with its log open
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the raft log: %w", err)
@@ -63,11 +71,13 @@ func (n *Node) openLog() (*snapshots, error) {
 }
 
 // alignLog makes the log continue the newest snapshot that is whole, which is
-// the one that Raft will start from: see [logstore.Store.Align].
+// the one that Raft will start from: see [logstore.Store.Align]. If none is, Raft
+// starts from the log, which must hold all from the first entry.
 //
 // A damaged snapshot may reach over the log and be the only one to hold what this
 // node has acknowledged. To forget that is safe: it was sent by a leader, after
-// its last entry was committed without this node.
+// its last entry was committed without this node. With an empty log it is not: the
+// snapshot then stands also for entries that this node helped to commit.
 func (n *Node) alignLog(snapshots *snapshots) error {
 	list, err := snapshots.List()
 	if err != nil {
@@ -80,6 +90,7 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 		}
 		if err != nil {
 			n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
+			snapshots.leftOut = append(snapshots.leftOut, meta.ID)
 			continue
 		}
 		if err := n.store.Align(meta.Index, meta.Term); err != nil {
@@ -88,7 +99,12 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 		n.logEnd = meta.Index
 		return nil
 	}
-	if first, err := n.store.FirstIndex(); err != nil || first <= 1 {
+	damaged, err := snapshots.ids()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	first, err := n.store.FirstIndex()
+	if err != nil || first == 1 || first == 0 && len(damaged) == 0 {
 		return err
 	}
 	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
@@ -98,7 +114,8 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 // any more, so the node must not go on as the voter that it was: it takes a new
 // identity, which remembers the old one, and joins as a new node in the old
 // one's place, with all data from the others. Nothing is deleted: the files
-// move into a directory of their own.
+// move into a directory of their own, the log last: if this is cut short, no new
+// log begins beside damaged snapshots.
 func (n *Node) startAnew(damage error) error {
 	aside := filepath.Join(n.cfg.DataDir, fmt.Sprintf("damaged-%d", n.cfg.Tuning.Wall().UnixNano()))
 	n.cfg.Logger.Error("the disk is damaged; this node starts anew and takes its data from the others",
@@ -109,7 +126,7 @@ func (n *Node) startAnew(damage error) error {
 	if err := os.Mkdir(aside, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{logstore.FileName, snapshotDir, clockNoteFile} {
+	for _, name := range []string{snapshotDir, clockNoteFile, logstore.FileName} {
 		err := os.Rename(filepath.Join(n.cfg.DataDir, name), filepath.Join(aside, name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

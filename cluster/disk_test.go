@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/cluster/clustertest"
+	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
 // A disk is what a node's log is written to, as far as a test can break it.
@@ -98,11 +100,13 @@ func TestDamagedDiskHeals(t *testing.T) {
 		name    string
 		pattern string
 		newest  bool // only the newest file that matches
+		damage  func(t *testing.T, path string)
 		renewed bool
 	}{
-		{"log", "raft.db", false, true},
-		{"newest snapshot", "snapshots/*/state.bin", true, false},
-		{"all snapshots", "snapshots/*/state.bin", false, true},
+		{"log", "raft.db", false, damage, true},
+		{"log of no bytes", "raft.db", false, empty, true},
+		{"newest snapshot", "snapshots/*/state.bin", true, damage, false},
+		{"all snapshots", "snapshots/*/state.bin", false, damage, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +123,7 @@ func TestDamagedDiskHeals(t *testing.T) {
 				found = found[len(found)-1:]
 			}
 			for _, path := range found {
-				damage(t, path)
+				tt.damage(t, path)
 			}
 			n.Config.Join = nil
 			for _, other := range c.Running() {
@@ -137,6 +141,100 @@ func TestDamagedDiskHeals(t *testing.T) {
 			c.WaitEqual()
 			if members := c.Leader().Status(within(t, 5*time.Second)).Nodes; len(members) != 3 {
 				t.Errorf("%d members, want 3", len(members))
+			}
+		})
+	}
+}
+
+// Ensure a node that founded its cluster alone heals of damage as soon as it is
+// told that it has others, and before gives nothing up.
+func TestDamagedDiskOfAFounder(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		damage func(t *testing.T, path string)
+	}{
+		{"damaged", damage},
+		{"empty", empty},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := clustertest.New(t, 1, nil)
+			founder := c.Nodes[0]
+			founder.Set(t, "ns", "k", "1")
+			for range 2 {
+				n := c.Add(nil)
+				c.WaitReady(n)
+				waitRole(t, c, n, "voter")
+			}
+			old := founder.ID()
+			founder.Stop(t)
+			tt.damage(t, filepath.Join(founder.Config.DataDir, "raft.db"))
+
+			err := founder.TryStart()
+			if !errors.Is(err, logstore.ErrCorrupt) || !strings.Contains(err.Error(), "start it with --join") {
+				t.Fatalf("as a node that may be alone it starts with %v, want %v and what to do", err, logstore.ErrCorrupt)
+			}
+			if moved, _ := filepath.Glob(filepath.Join(founder.Config.DataDir, "damaged-*")); len(moved) > 0 {
+				t.Errorf("it moved its data to %q", moved)
+			}
+
+			founder.Config.BootstrapExpect = 0
+			for _, n := range c.Running() {
+				founder.Config.Join = append(founder.Config.Join, n.GossipAddr())
+			}
+			founder.Start(t)
+			if founder.ID() == old {
+				t.Error("it is still the node that it was")
+			}
+			c.WaitReady(founder)
+			waitRole(t, c, founder, "voter")
+			if got := founder.Get(t, "ns", "k"); got != "1" {
+				t.Errorf("k = %q, want 1", got)
+			}
+		})
+	}
+}
+
+// Ensure a node whose only snapshot is damaged starts from a log that is
+// complete, also without others, and replaces the snapshot.
+func TestOnlySnapshotIsDamaged(t *testing.T) {
+	for _, tt := range []struct {
+		name, file string
+		at         func([]byte) int
+	}{
+		{"state", "state.bin", func(d []byte) int { return len(d) / 2 }},
+		{"index", "meta.json", behind(`"Index":`)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := clustertest.New(t, 1, func(cfg *cluster.Config) {
+				cfg.Tuning.SnapshotInterval, cfg.Tuning.SnapshotThreshold = time.Hour, 1000
+			})
+			n := c.Nodes[0]
+			id := n.ID()
+			n.Set(t, "ns", "covered", "1")
+			if err := n.Raft().Snapshot().Error(); err != nil {
+				t.Fatal(err)
+			}
+			n.Set(t, "ns", "behind", "1")
+			damaged := snapshotsOf(t, n, 1)[0]
+			n.Stop(t)
+			flip(t, filepath.Join(damaged, tt.file), tt.at)
+			for _, start := range []string{"from the log", "from the new snapshot"} {
+				n.Start(t)
+				c.WaitReady(n)
+				for _, key := range []string{"covered", "behind"} {
+					if got := n.Get(t, "ns", key); got != "1" || n.ID() != id {
+						t.Errorf("%s: %s = %q at %s, want 1 at %s", start, key, got, n.ID(), id)
+					}
+				}
+				clustertest.Eventually(t, "another snapshot in its place", func() error {
+					if found, _ := filepath.Glob(filepath.Join(n.Config.DataDir, "snapshots/*")); len(found) != 1 || found[0] == damaged {
+						return fmt.Errorf("%q, and %s is damaged", found, damaged)
+					}
+					return nil
+				})
+				n.Stop(t)
 			}
 		})
 	}
@@ -193,6 +291,14 @@ func damage(t *testing.T, path string) {
 		data[at] ^= 4
 	}
 	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// empty leaves nothing of a file but its name.
+func empty(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type snapshots struct {
 	dir     string
 	ctx     context.Context // once it ends, none is read or written any further: a large one takes long
 	damaged signal          // Raft met a damaged one
+	leftOut []string        // ids of those that were damaged when the process started
 
 	mu     sync.Mutex
 	newest uint64 // last entry of the newest that this process has finished
@@ -126,6 +128,13 @@ func (s *snapshots) removeUnfinished() error {
 		}
 	}
 	return err
+}
+
+// List leaves out what was damaged when the process started: Raft would refuse to
+// start where there are such alone, though the log makes up for them.
+func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
+	list, err := s.FileSnapshotStore.List()
+	return slices.DeleteFunc(list, func(m *raft.SnapshotMeta) bool { return slices.Contains(s.leftOut, m.ID) }), err
 }
 
 // Create begins a snapshot.
@@ -241,20 +250,28 @@ func (s *snapshots) check(id string) error {
 	return r.Close()
 }
 
-// findDamaged reads all snapshots, also those that the library does not list
-// because it cannot read their description.
-func (s *snapshots) findDamaged() (ids []string, damage error) {
+// ids returns all snapshots, also those that the library does not list because it
+// cannot read their description.
+func (s *snapshots) ids() (ids []string, err error) {
 	entries, err := os.ReadDir(s.dir)
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasSuffix(e.Name(), unfinished) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, err
+}
+
+// findDamaged reads all snapshots.
+func (s *snapshots) findDamaged() (ids []string, damage error) {
+	all, err := s.ids()
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasSuffix(e.Name(), unfinished) {
-			continue
-		}
-		err := s.check(e.Name())
-		if _, gone := os.Stat(filepath.Join(s.dir, e.Name())); err != nil && gone == nil {
-			ids, damage = append(ids, e.Name()), errors.Join(damage, err)
+	for _, id := range all {
+		err := s.check(id)
+		if _, gone := os.Stat(filepath.Join(s.dir, id)); err != nil && gone == nil {
+			ids, damage = append(ids, id), errors.Join(damage, err)
 		}
 	}
 	return ids, damage

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
 // Ensure a snapshot that is finished after a newer one is not kept.
@@ -172,5 +174,64 @@ func TestUnfinishedSnapshots(t *testing.T) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != kept.ID() {
 		t.Errorf("there are %v, %v, want %s alone", entries, err, kept.ID())
+	}
+}
+
+// Ensure damaged snapshots count for nothing if the log holds all, and are damage
+// of the disk if they may have held what the log does not.
+func TestDamagedSnapshotsAndTheLog(t *testing.T) {
+	cutState := func(dir string) error { return os.Truncate(filepath.Join(dir, snapshotState), 1) }
+	cutDescription := func(dir string) error { return os.Truncate(filepath.Join(dir, "meta.json"), 1) }
+	for _, tt := range []struct {
+		name        string
+		first, last uint64 // of the log; 0: it is empty
+		damage      func(dir string) error
+		want        error
+	}{
+		{"complete log", 1, 3, cutState, nil},
+		{"complete log that ends behind it", 1, 9, cutState, nil},
+		{"complete log, unreadable description", 1, 9, cutDescription, nil},
+		{"log that begins later", 2, 9, cutState, logstore.ErrCorrupt},
+		{"empty log", 0, 0, cutState, logstore.ErrCorrupt},
+		{"empty log, unreadable description", 0, 0, cutDescription, logstore.ErrCorrupt},
+		{"empty log and no snapshot", 0, 0, os.RemoveAll, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := Config{DataDir: t.TempDir(), Logger: discard}
+			s, err := openSnapshots(t.Context(), &cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sink, err := s.Create(raft.SnapshotVersionMax, 5, 1, raft.Configuration{}, 1, nil)
+			if err == nil {
+				err = sink.Close()
+			}
+			if err == nil {
+				err = tt.damage(filepath.Join(s.dir, sink.ID()))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			store, err := logstore.Open(logstore.Config{Dir: cfg.DataDir, Logger: discard, Fatal: func(error) {}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			for i := tt.first; i > 0 && i <= tt.last; i++ {
+				if err := store.StoreLog(&raft.Log{Index: i, Term: 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n := &Node{cfg: cfg, store: store, ctx: t.Context()}
+			if err := n.alignLog(s); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if list, err := s.List(); err != nil || len(list) > 0 {
+				t.Errorf("raft is shown %v, %v, want nothing", list, err)
+			}
+			if last, err := store.LastIndex(); err != nil || last != tt.last {
+				t.Errorf("the log ends with %d, %v, want %d", last, err, tt.last)
+			}
+		})
 	}
 }
