@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -51,25 +54,65 @@ func (n *Node) removeAsLeader(ctx context.Context, node string) error {
 	if n.term.Load() == nil {
 		return errNotLeader
 	}
-	s, err := n.find(node)
+	servers := n.servers()
+	s, err := n.find(servers, node)
 	if err != nil {
 		return err
 	}
-	if string(s.ID) == n.id.nodeID() && len(n.voters()) > 1 {
+	if err := n.mayRemove(ctx, servers, s); err != nil {
+		return err
+	}
+	if string(s.ID) == n.id.nodeID() {
 		if err := n.handOver(ctx, ""); err != nil {
 			return err
 		}
 		return errNotLeader // the next leader removes this node
 	}
 	n.cfg.Logger.Info("removing", "node", s.ID)
-	return n.changed(n.raft.RemoveServer(s.ID, 0, attemptTimeout))
+	return n.change(ctx, servers, func() raft.IndexFuture { return n.raft.RemoveServer(s.ID, 0, attemptTimeout) })
+}
+
+// mayRemove refuses to take a voter out when the others would be no majority of
+// themselves: a configuration counts from when it is in the log, and without a
+// majority of its own no other can follow it.
+func (n *Node) mayRemove(ctx context.Context, servers []raft.Server, s raft.Server) error {
+	if s.Suffrage != raft.Voter {
+		return nil
+	}
+	others := slices.DeleteFunc(votersOf(servers), func(v raft.Server) bool { return v.ID == s.ID })
+	if len(others) == 0 {
+		return fmt.Errorf("%w: it is the only voter", ErrRefused)
+	}
+	for end := time.Now().Add(attemptTimeout); ; sleep(ctx, maxPause) {
+		silent := n.silent(ctx, others)
+		switch {
+		case 2*len(silent) < len(others):
+			return nil
+		case ctx.Err() != nil, time.Now().After(end):
+			return fmt.Errorf("%w: without it the cluster would have no majority: of the %d other voters these do not answer: %s; start them, or remove them first",
+				ErrRefused, len(others), strings.Join(silent, ", "))
+		}
+	}
+}
+
+// silent returns the names of those servers that do not answer.
+func (n *Node) silent(ctx context.Context, servers []raft.Server) []string {
+	told, names := n.askStatus(ctx, servers), n.names()
+	var silent []string
+	for _, s := range servers {
+		id := string(s.ID)
+		if _, ok := told[id]; !ok && id != n.id.nodeID() {
+			silent = append(silent, cmp.Or(names[id], id))
+		}
+	}
+	return silent
 }
 
 // find returns the server of that id or display name.
-func (n *Node) find(node string) (raft.Server, error) {
+func (n *Node) find(servers []raft.Server, node string) (raft.Server, error) {
 	names := n.names()
 	var found []raft.Server
-	for _, s := range n.servers() {
+	for _, s := range servers {
 		if string(s.ID) == node {
 			return s, nil
 		}
@@ -129,7 +172,7 @@ func (n *Node) successors(to string) ([]raft.Server, error) {
 	if to == "" {
 		return others, nil
 	}
-	s, err := n.find(to)
+	s, err := n.find(n.servers(), to)
 	switch {
 	case err != nil:
 		return nil, err

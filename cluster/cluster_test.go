@@ -223,6 +223,30 @@ func TestRemoveLeader(t *testing.T) {
 	c.Leader().Set(t, "ns", "k", "1")
 }
 
+// Ensure no voter is removed that the others need for a majority, and that
+// nothing has changed then; the one that is down can be removed.
+func TestRemoveNeedsMajority(t *testing.T) {
+	c := clustertest.New(t, 3, nil)
+	down := c.Follower()
+	name := down.Config.Name
+	down.Stop(t)
+	for _, n := range c.Running() {
+		clustertest.Eventually(t, "refused to remove "+n.Config.Name, func() error {
+			err := c.Running()[0].RemoveMember(within(t, clustertest.Patience), n.ID())
+			if err == nil {
+				t.Fatalf("%s was removed while %s is down", n.Config.Name, name)
+			}
+			if !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "do not answer: ") || !strings.Contains(err.Error(), name) {
+				return err
+			}
+			return nil
+		})
+	}
+	c.Running()[0].Set(t, "ns", "k", "1")
+	remove(t, c, c.Running()[0], name)
+	remove(t, c, c.Running()[0], c.Follower().ID())
+}
+
 // remove has a node remove a member, and again while the outcome is unknown, or
 // refused for want of time, because leaders changed meanwhile.
 func remove(t *testing.T, c *clustertest.Cluster, by *clustertest.Node, member string) {

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
 // Raft is the node's raft, for tests that need what a node never does.
@@ -22,6 +23,12 @@ func (n *Node) ClusterID() []byte { return n.id.clusterID() }
 func (n *Node) Admit(ctx context.Context, id, raftAddr string) error {
 	_, err := n.admit(ctx, &clusterpb.Join{NodeId: id, Name: id, Raft: raftAddr, MinVersion: 1, MaxVersion: n.state.Version()})
 	return err
+}
+
+// RestoreStep has the leader take one step of a restore.
+func (n *Node) RestoreStep(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreAnswer, error) {
+	resp, err := n.submit(ctx, &clusterpb.Propose{Restore: s})
+	return resp.GetRestore(), err
 }
 
 // HasEntry reports whether the node's log has the entry.

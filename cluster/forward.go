@@ -123,6 +123,7 @@ func responseOf(err error) *clusterpb.Response {
 		code clusterpb.Response_Code
 	}{
 		{errNotLeader, clusterpb.Response_NOT_LEADER},
+		{errOutdated, clusterpb.Response_NOT_LEADER}, // as little has happened, and it may be asked again
 		{ErrOverloaded, clusterpb.Response_OVERLOADED},
 		{ErrDiskFull, clusterpb.Response_DISK_FULL},
 		{ErrRefused, clusterpb.Response_REFUSED},

@@ -228,9 +228,11 @@ func (n *Node) correctOffset(ctx context.Context) {
 }
 
 // voters returns the servers that may vote in the latest configuration.
-func (n *Node) voters() []raft.Server {
+func (n *Node) voters() []raft.Server { return votersOf(n.servers()) }
+
+func votersOf(servers []raft.Server) []raft.Server {
 	var voters []raft.Server
-	for _, s := range n.servers() {
+	for _, s := range servers {
 		if s.Suffrage == raft.Voter {
 			voters = append(voters, s)
 		}

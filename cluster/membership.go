@@ -295,13 +295,16 @@ func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Respons
 	if err := n.removeReplaced(ctx, j); err != nil {
 		return nil, err
 	}
-	if err := n.mayJoin(j); err != nil {
+	servers := n.servers()
+	if err := n.mayJoin(servers, j); err != nil {
 		return nil, err
 	}
 	n.cfg.Logger.Info("admitting", "node", j.NodeId, "name", j.Name, "raft", j.Raft)
 	// Also for one that the configuration shows: that may not be committed yet,
 	// and another leader would not know it. Raft lets a voter stay a voter.
-	err := n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
+	err := n.change(ctx, servers, func() raft.IndexFuture {
+		return n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout)
+	})
 	return &clusterpb.Response{ClusterId: n.id.clusterID()}, err
 }
 
@@ -314,7 +317,8 @@ func (n *Node) removeReplaced(ctx context.Context, j *clusterpb.Join) error {
 	if ours := hex.EncodeToString(n.id.clusterID()); j.ReplacesIn != ours {
 		return fmt.Errorf("%w: the node belonged to cluster %s, this is %s", ErrRefused, j.ReplacesIn, ours)
 	}
-	for _, s := range n.servers() {
+	servers := n.servers()
+	for _, s := range servers {
 		if string(s.ID) != j.Replaces {
 			continue
 		}
@@ -324,19 +328,19 @@ func (n *Node) removeReplaced(ctx context.Context, j *clusterpb.Join) error {
 			}
 		}
 		n.cfg.Logger.Warn("a member lost its log and is replaced", "name", j.Name, "old", j.Replaces, "new", j.NodeId)
-		return n.changed(n.raft.RemoveServer(s.ID, 0, attemptTimeout))
+		return n.change(ctx, servers, func() raft.IndexFuture { return n.raft.RemoveServer(s.ID, 0, attemptTimeout) })
 	}
 	return nil
 }
 
 // mayJoin says why a node cannot be admitted. Raft would refuse a second
 // server at one address too, with less to go by.
-func (n *Node) mayJoin(j *clusterpb.Join) error {
+func (n *Node) mayJoin(servers []raft.Server, j *clusterpb.Join) error {
 	if v := n.state.Version(); v < j.MinVersion || v > j.MaxVersion {
 		return fmt.Errorf("%w: the cluster speaks protocol version %d and the node %d to %d", ErrRefused, v, j.MinVersion, j.MaxVersion)
 	}
 	names := n.names()
-	for _, s := range n.servers() {
+	for _, s := range servers {
 		if string(s.ID) == j.NodeId {
 			continue
 		}
@@ -363,6 +367,29 @@ func (n *Node) names() map[string]string {
 
 func (n *Node) hasServer(id string) bool {
 	return slices.ContainsFunc(n.servers(), func(s raft.Server) bool { return string(s.ID) == id })
+}
+
+// errOutdated: the configuration has changed since the change was decided on;
+// nothing was proposed.
+var errOutdated = errors.New("the configuration has changed meanwhile")
+
+// change makes one change of the configuration, if that is still what the change
+// was decided on. No other is under way then: Raft would keep the later one back
+// and carry it out whatever the earlier has made of it, so that a server that
+// was just removed would be added again.
+func (n *Node) change(ctx context.Context, decidedOn []raft.Server, change func() raft.IndexFuture) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	select {
+	case n.changing <- struct{}{}:
+		defer func() { <-n.changing }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: another change of the configuration is under way", ErrRefused)
+	}
+	if !slices.Equal(n.servers(), decidedOn) {
+		return errOutdated
+	}
+	return n.changed(change())
 }
 
 // changed turns the outcome of a change of the configuration into our errors.

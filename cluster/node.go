@@ -62,6 +62,7 @@ type Node struct {
 	disks     disks
 	fatalOnce sync.Once
 	restoring sync.Mutex    // held by the one restore that this node is at
+	changing  chan struct{} // holds an element while a change of the configuration is under way
 	started   chan struct{} // closed when all parts are there
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
@@ -81,7 +82,7 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{})}
+	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{}), changing: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.state.Speak(cfg.Tuning.MaxVersion)
 	n.clock = newClock(cfg.Tuning.Wall, cfg.Tuning.Monotonic)

@@ -48,14 +48,15 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 		seen[m.NodeId] = m
 	}
 	var errs []error
-	for _, s := range n.servers() {
+	servers := n.servers()
+	for _, s := range servers {
 		m := seen[string(s.ID)]
 		if m == nil {
 			delete(levelSince, s.ID)
 			continue
 		}
 		if m.Raft != string(s.Address) && string(s.ID) != n.id.nodeID() {
-			if err := n.move(s, m.Raft); err != nil {
+			if err := n.move(ctx, servers, s, m.Raft); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -73,7 +74,8 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 			levelSince[s.ID] = time.Now()
 		} else if time.Since(since) >= n.cfg.Tuning.PromoteAfter {
 			n.cfg.Logger.Info("promoting to voter", "node", s.ID, "name", m.Name)
-			if err := n.changed(n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout)); err != nil {
+			add := func() raft.IndexFuture { return n.raft.AddVoter(s.ID, s.Address, 0, attemptTimeout) }
+			if err := n.change(ctx, servers, add); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -84,12 +86,13 @@ func (n *Node) reconcileOnce(ctx context.Context, levelSince map[raft.ServerID]t
 }
 
 // move gives a member its new address.
-func (n *Node) move(s raft.Server, addr string) error {
-	change := n.raft.AddNonvoter
+func (n *Node) move(ctx context.Context, servers []raft.Server, s raft.Server, addr string) error {
+	add := n.raft.AddNonvoter
 	if s.Suffrage == raft.Voter {
-		change = n.raft.AddVoter
+		add = n.raft.AddVoter
 	}
-	if err := n.changed(change(s.ID, raft.ServerAddress(addr), 0, attemptTimeout)); err != nil {
+	again := func() raft.IndexFuture { return add(s.ID, raft.ServerAddress(addr), 0, attemptTimeout) }
+	if err := n.change(ctx, servers, again); err != nil {
 		return fmt.Errorf("move node %s from %s to %s: %w", s.ID, s.Address, addr, err)
 	}
 	n.cfg.Logger.Info("member moved", "node", s.ID, "from", s.Address, "to", addr)

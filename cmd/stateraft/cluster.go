@@ -74,7 +74,8 @@ func newClusterRemoveCommand() *cobra.Command {
 		Short: "Remove a node from the cluster for good",
 		Long: `Remove a node, by name or id, from the cluster for good: one that is dead, or
 one that is meant to go. It can come back only as a new node, with an empty data
-directory. A majority of the voters must be alive.`,
+directory. A majority of the voters must be alive, also of those that remain:
+remove what is dead first.`,
 		Example: `  stateraft cluster remove n3`,
 		Args:    arguments("NODE"),
 		RunE: r.run(func(ctx context.Context, s *session) error {
