@@ -67,6 +67,7 @@ type Tuning struct {
 
 	PromoteAfter time.Duration // how long a learner must have been level
 	WatchTick    time.Duration // between a leader's looks at its followers and its writes; much longer than Heartbeat / 5
+	RestoreIdle  time.Duration // how long a restore may stand still; longer than a step's patience
 	ClockCheck   time.Duration // between measurements of the wall clock against the leader's
 	MaxVersion   uint32        // newest protocol version that this node claims to speak
 
@@ -116,6 +117,7 @@ func (c *Config) setDefaults() {
 	setDefault(&t.TrailingLogs, 16384)
 	setDefault(&t.PromoteAfter, 2*time.Second)
 	setDefault(&t.WatchTick, time.Second)
+	setDefault(&t.RestoreIdle, 5*time.Minute)
 	setDefault(&t.ClockCheck, 10*time.Second)
 	setDefault(&t.MaxVersion, fsm.MaxVersion)
 	if t.Wall == nil {

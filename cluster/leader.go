@@ -126,6 +126,7 @@ func (n *Node) lead(ctx context.Context) {
 	duties.Go(func() { n.correctOffset(ctx) })
 	duties.Go(func() { n.reconcile(ctx) })
 	duties.Go(func() { n.watchDisks(ctx) })
+	duties.Go(func() { n.watchStaging(ctx) })
 	duties.Go(func() { n.watchFollowers(ctx, t) })
 	<-ctx.Done()
 	duties.Wait() // before the term's clock ends

@@ -22,7 +22,7 @@ import (
 const spoolShare = 3
 
 // dropTime is how long giving a restore up may take. What it brought is dropped
-// by the next one otherwise.
+// by the leader otherwise, when it has stood still: see stagingWatch.
 const dropTime = 2 * time.Second
 
 // A Restore says how a backup is to be restored.
@@ -233,7 +233,7 @@ func (r *restoring) step(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreA
 	case s.Step == fsmpb.Restore_COMMIT && !certain: // it may have happened, and the other restore since
 		return nil, ErrOutcomeUnknown
 	default:
-		return nil, fmt.Errorf("%w: another restore began meanwhile", ErrRefused)
+		return nil, fmt.Errorf("%w: another restore began meanwhile, or this one stood still for too long", ErrRefused)
 	}
 }
 
@@ -272,7 +272,7 @@ func (r *restoring) drop(ctx context.Context) {
 	defer cancel()
 	_, _, err := r.insist(ctx, &fsmpb.Restore{Step: fsmpb.Restore_DROP, Id: r.id, Sequence: r.next})
 	if err != nil {
-		r.node.cfg.Logger.Warn("what a restore has brought waits for the next one to drop it", "err", err)
+		r.node.cfg.Logger.Warn("what a restore has brought waits for the leader to drop it", "err", err)
 	}
 }
 

@@ -284,6 +284,36 @@ func TestRestoreReachesLaggards(t *testing.T) {
 	c.WaitEqual()
 }
 
+// What a restore has brought that stands still is dropped everywhere, and the
+// restore cannot go on.
+func TestAbandonedRestore(t *testing.T) {
+	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		cfg.Tuning.WatchTick, cfg.Tuning.RestoreIdle = 50*time.Millisecond, 100*time.Millisecond
+	})
+	dropped := func() error {
+		for _, n := range c.Nodes {
+			if id, _ := n.State().Staged(); id != nil {
+				return fmt.Errorf("%s has it still", n.Config.Name)
+			}
+		}
+		return nil
+	}
+	id := []byte("0123456789abcdef")
+	step := func(s *fsmpb.Restore, want fsmpb.RestoreAnswer_Refusal) {
+		clustertest.Eventually(t, s.Step.String(), func() error {
+			a, err := c.Nodes[0].RestoreStep(within(t, clustertest.Patience), s)
+			if err == nil && a.Refusal != want {
+				t.Fatalf("%s: %v, want %v", s.Step, a.Refusal, want)
+			}
+			return err
+		})
+	}
+	step(&fsmpb.Restore{Step: fsmpb.Restore_BEGIN, Id: id}, fsmpb.RestoreAnswer_NONE)
+	clustertest.Eventually(t, "dropped", dropped)
+	step(&fsmpb.Restore{Step: fsmpb.Restore_ADD, Id: id, Sequence: 1}, fsmpb.RestoreAnswer_OUT_OF_TURN)
+	c.WaitEqual()
+}
+
 // A cluster with a node that does not know restores refuses them.
 func TestRestoreNeedsVersion(t *testing.T) {
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })

@@ -40,6 +40,17 @@ func (s *State) Empty(keep string) bool {
 	return s.empty(keep)
 }
 
+// Staged returns the restore under way: its id, and the sequence of the step
+// that comes next. The id is nil if there is none.
+func (s *State) Staged() (id []byte, next uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.staging == nil {
+		return nil, 0
+	}
+	return s.staging.id, s.staging.next
+}
+
 func (c *contents) empty(keep string) bool {
 	k, ok := c.keys.Min()
 	if ok && k.ns == keep {
