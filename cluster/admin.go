@@ -213,6 +213,9 @@ func (n *Node) Drain(ctx context.Context) error {
 	return nil
 }
 
+// ErrCatchingUp is Ready's of a node that knows a leader.
+var ErrCatchingUp = errors.New("catching up")
+
 // Ready returns nil if this node knows a leader and has caught up with it, and
 // else why it should get no traffic.
 func (n *Node) Ready() error {
@@ -226,7 +229,7 @@ func (n *Node) Ready() error {
 	case n.leaders.current().id == "":
 		return errors.New("no leader is known")
 	case !n.caughtUp.Load(), n.state.Stats().Index+promoteLag < n.raft.CommitIndex():
-		return errors.New("catching up")
+		return ErrCatchingUp
 	case !n.hasServer(n.id.nodeID()):
 		return errors.New("not a member of the cluster's configuration")
 	}

@@ -24,7 +24,7 @@ var conditions = map[string]func(*api){
 	"disk full":        failing(cluster.ErrDiskFull),
 	"outcome unknown":  failing(cluster.ErrOutcomeUnknown),
 	"internal error":   failing(errFake),
-	"not ready":        func(x *api) { x.cluster.readyErr = errors.New("no leader is known") },
+	"not ready":        func(x *api) { x.cluster.setReady(errors.New("no leader is known")) },
 	"short history":    func(x *api) { x.cluster.limitHistory(x.tb, 5) },
 	"small values":     func(*api) {}, // how the node was started: see configured
 	"auth":             func(*api) {},

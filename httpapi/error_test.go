@@ -167,11 +167,11 @@ func TestHealthAndReady(t *testing.T) {
 	for _, path := range []string{"/ready", "/readyz"} {
 		x.ok(x.get(path), `{"status":"ready"}`)
 	}
-	x.cluster.readyErr = errors.New("no leader is known")
+	x.cluster.setReady(errors.New("no leader is known"))
 	if a := x.refused(x.get("/ready"), 503, "NOT_READY"); a.json["message"] != "no leader is known" {
 		t.Errorf("ready: %s", a.body)
 	}
-	x.cluster.readyErr = nil
+	x.cluster.setReady(nil)
 	x.server.SetDraining()
 	x.refused(x.get("/readyz"), 503, "NOT_READY")
 	x.ok(x.get("/health"), "")

@@ -177,7 +177,19 @@ func (c *fakeCluster) WaitChange(ctx context.Context, revision uint64) error {
 
 func (c *fakeCluster) State() *fsm.State { return c.state }
 func (c *fakeCluster) Name() string      { return "n1" }
-func (c *fakeCluster) Ready() error      { return c.readyErr }
+
+// Ready is asked at any time once there was a stream.
+func (c *fakeCluster) Ready() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readyErr
+}
+
+func (c *fakeCluster) setReady(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readyErr = err
+}
 
 func (c *fakeCluster) Status(context.Context) cluster.Status {
 	if c.alone {
@@ -257,6 +269,7 @@ func newAPI(tb testing.TB, configure ...func(*Config)) *api {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(s.cutoff.stop)
 	tb.Cleanup(s.streams.Close)
 	tb.Cleanup(s.proxy.Close)
 	return &api{tb: tb, cluster: c, server: s}

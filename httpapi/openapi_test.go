@@ -224,7 +224,8 @@ func TestAnswersMatchDocument(t *testing.T) {
 	exchange("POST", "/v1/cluster/leader/transfer", "", "", 409)
 	exchange("DELETE", "/v1/cluster/members/:id", "", "", 409)
 	exchange("POST", "/v1/cluster/drain", "", "", 409)
-	x.cluster.proposeErr, x.cluster.readErr, x.cluster.readyErr = cluster.ErrOverloaded, cluster.ErrNoLeader, cluster.ErrNoLeader
+	x.cluster.proposeErr, x.cluster.readErr = cluster.ErrOverloaded, cluster.ErrNoLeader
+	x.cluster.setReady(cluster.ErrNoLeader)
 	exchange("POST", key, "", `{"value":1}`, 429)
 	exchange("GET", list, "", "", 503)
 	exchange("PUT", agentKey, "", `{"value":1}`, 429, subject...)

@@ -64,7 +64,7 @@ type Cluster interface {
 
 	State() *fsm.State
 	Name() string // of this node, for people
-	Ready() error // nil: it knows a leader and has caught up
+	Ready() error // nil: it knows a leader and has caught up; ErrCatchingUp: it only knows a leader
 	Status(ctx context.Context) cluster.Status
 
 	// TransferLeadership moves leadership to a node; "" picks the best follower.
@@ -109,6 +109,7 @@ type Server struct {
 	bodies   budget // of the requests being answered
 	refusals pacer
 	streams  *stream.Hub
+	cutoff   *cutoff
 	auth     *auth.Verifier // nil: no key is asked for
 	horizon  *horizon
 	proxy    *proxy.Proxy
@@ -164,6 +165,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s.streams = s.newHub(c)
+	s.cutoff = newCutoff(s.cluster.Ready, s.streams.EndPresent, s.log)
 	if s.metrics, err = newMetrics(c.Metrics, c.Version, &s.bodies, s.streams.Stats); err != nil {
 		return nil, fmt.Errorf("httpapi: register metrics: %w", err)
 	}
@@ -248,6 +250,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err != nil {
 		_ = s.http.Close()
 	}
+	s.cutoff.stop()
 	s.streams.Close()
 	s.proxy.Close()
 	return err

@@ -73,7 +73,7 @@ func (r *request) wantsEvents() bool {
 
 // stream answers with the changes of a topic.
 func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error {
-	if s.draining.Load() {
+	if s.draining.Load() || s.cutoff.found() {
 		return s.endAtOnce(w)
 	}
 	from, err := s.streamStart(r)
@@ -111,9 +111,10 @@ func setStreamHeaders(h http.Header) {
 	h.Set("X-Accel-Buffering", "no")
 }
 
-// endAtOnce answers on a node that drains: with a stream that ends before it
-// has said where it begins. To any status but 200 a browser's EventSource would
-// close for good; so it tries again, until the node is gone or back.
+// endAtOnce answers on a node that drains or is cut off: with a stream that ends
+// before it has said where it begins. To any status but 200 a browser's
+// EventSource would close for good; so it tries again, until the node is gone or
+// back.
 func (s *Server) endAtOnce(w http.ResponseWriter) error {
 	setRevision(w, s.cluster.State().Point().Revision)
 	setStreamHeaders(w.Header())

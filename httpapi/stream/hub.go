@@ -13,8 +13,10 @@ package stream
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +80,7 @@ type Hub struct {
 	wg        sync.WaitGroup
 	shards    []*shard
 	snapshots chan struct{} // holds one token for each being sent
+	waiting   atomic.Int64  // for room in snapshots
 
 	leases leases
 
@@ -199,10 +202,14 @@ func (h *Hub) forget(s *Subscription) {
 func (h *Hub) End() {
 	h.mu.Lock()
 	h.ended = true
-	subs := make([]*Subscription, 0, len(h.subs))
-	for s := range h.subs {
-		subs = append(subs, s)
-	}
+	h.mu.Unlock()
+	h.EndPresent()
+}
+
+// EndPresent ends the streams that there are. New ones may come.
+func (h *Hub) EndPresent() {
+	h.mu.Lock()
+	subs := slices.Collect(maps.Keys(h.subs))
 	h.mu.Unlock()
 	h.endAll(subs)
 }
