@@ -14,8 +14,13 @@ const (
 	historyStep = 512
 
 	// snapshotRate is how fast, in bytes a second, a client must read a
-	// sequence of snapshot events beyond the first moments.
+	// sequence of snapshot events beyond the first moments, if others wait.
 	snapshotRate = 64 << 10
+
+	// turnComment is how often a client hears from its stream while it waits
+	// for the turn of its snapshot, at least: clients have less patience with a
+	// stream that has not said where it begins.
+	turnComment = time.Second
 )
 
 var (
@@ -106,13 +111,13 @@ func (s *Subscription) fillOne(b []byte, c *fsm.Change) (out []byte, all bool) {
 func (s *Subscription) tellWhole(out *patient) error {
 	hub := s.shard.hub
 	if s.group.topic.Prefix {
-		if err := hub.takeTurn(out.ctx); err != nil {
+		if err := s.takeTurn(out); err != nil {
 			return err
 		}
 		defer hub.endTurn()
 	}
 	entries, at := hub.present(s.group.topic)
-	out.until = snapshotDeadline(hub.cfg.Stall, entries)
+	out.until, out.waiting = snapshotDeadline(hub.cfg.Stall, entries), &hub.waiting
 	defer func() { out.until = time.Time{} }()
 	w := bufio.NewWriter(out)
 	if s.whole == wholeResync {
@@ -146,7 +151,8 @@ func (h *Hub) present(t Topic) ([]fsm.Entry, uint64) {
 	return []fsm.Entry{entry}, at.Revision
 }
 
-// snapshotDeadline keeps clients that read drop by drop from holding a turn.
+// snapshotDeadline keeps clients that read drop by drop from holding a turn that
+// others wait for.
 func snapshotDeadline(patience time.Duration, entries []fsm.Entry) time.Time {
 	bytes := 0
 	for i := range entries {
@@ -155,14 +161,46 @@ func snapshotDeadline(patience time.Duration, entries []fsm.Entry) time.Time {
 	return time.Now().Add(patience + time.Duration(bytes/snapshotRate)*time.Second)
 }
 
-// takeTurn waits until another snapshot of many keys may be sent.
-func (h *Hub) takeTurn(ctx context.Context) error {
+// takeTurn waits until another snapshot of many keys may be sent. The client
+// hears comments all the while, or it would count the node as dead; and it is
+// noticed if it leaves.
+func (s *Subscription) takeTurn(out *patient) error {
+	hub := s.shard.hub
 	select {
-	case h.snapshots <- struct{}{}:
+	case hub.snapshots <- struct{}{}:
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	default:
 	}
+	hub.waiting.Add(1)
+	defer hub.waiting.Add(-1)
+	tick := time.NewTicker(min(turnComment, hub.cfg.KeepAlive))
+	defer tick.Stop()
+	for {
+		select {
+		case hub.snapshots <- struct{}{}:
+			return nil
+		case <-out.ctx.Done():
+			return context.Cause(out.ctx)
+		case <-tick.C:
+			if err := s.comment(out); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// comment says nothing but that the node is there, and returns an error if the
+// client is not.
+func (s *Subscription) comment(out *patient) error {
+	if s.raw != nil {
+		w := wires.Get().(*wire)
+		defer wires.Put(w)
+		if err := w.check(s.raw); err != nil {
+			return err
+		}
+	}
+	_, err := out.Write(keepAliveBlock)
+	return err
 }
 
 func (h *Hub) endTurn() { <-h.snapshots }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -315,23 +316,100 @@ func TestCloseWithBusyStreams(t *testing.T) {
 	}
 }
 
-// A snapshot waits for its turn, and gives it back.
-func TestSnapshotsTakeTurns(t *testing.T) {
+// newBusyHub is one whose turns for snapshots are all taken.
+func newBusyHub(t *testing.T) *Hub {
 	n := newNode(t, nil)
 	n.set("ns", "k", "1")
-	h := newHub(t, n)
+	h := newHub(t, n, func(c *Config) { c.KeepAlive = 10 * time.Millisecond })
 	for range maxSnapshots {
 		h.snapshots <- struct{}{}
 	}
+	return h
+}
+
+// A snapshot waits for its turn, and gives it back. Its client hears comments
+// without an id meanwhile.
+func TestSnapshotsTakeTurns(t *testing.T) {
+	h := newBusyHub(t)
 	many := attach(t, h, Topic{Namespace: "ns", Prefix: true}, Start{Snapshot: true})
 	one := attach(t, h, Topic{Namespace: "ns", Name: "k"}, Start{Snapshot: true})
 	const all = "data: k==1\n\nevent: synced\nid: 1\ndata: {\"revision\":1}\n\n"
 	expect(t, one, "retry: 1000\n\n"+all)
-	expect(t, many, "retry: 1000\n\n")
-	if h.Stats().Behind == 0 {
-		t.Error("it did not wait")
+	expect(t, many, "retry: 1000\n\n: keep-alive\n\n: keep-alive\n\n: keep-alive\n\n")
+	if n := h.waiting.Load(); n != 1 {
+		t.Errorf("%d wait, want 1", n)
 	}
 	<-h.snapshots
-	expect(t, many, all)
+	blocks := bufio.NewReader(many)
+	for next, _ := blocks.Peek(1); string(next) == ":"; next, _ = blocks.Peek(1) {
+		expect(t, blocks, ": keep-alive\n\n")
+	}
+	expect(t, blocks, all)
+	if n := h.waiting.Load(); n != 0 {
+		t.Errorf("%d wait, want 0", n)
+	}
 	eventually(t, "the turn is given back", func() bool { return len(h.snapshots) == maxSnapshots-1 })
+}
+
+// A client that leaves while it waits for its turn, or whose stream is ended,
+// gives its place back.
+func TestLeaveWhileWaiting(t *testing.T) {
+	tests := []struct {
+		name  string
+		leave func(*Hub, *net.TCPConn)
+	}{
+		{"close", func(_ *Hub, c *net.TCPConn) { c.Close() }},
+		{"reset", func(_ *Hub, c *net.TCPConn) { c.SetLinger(0); c.Close() }},
+		{"half close", func(_ *Hub, c *net.TCPConn) { c.CloseWrite() }},
+		{"ended", func(h *Hub, _ *net.TCPConn) { h.EndPresent() }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newBusyHub(t)
+			c := attach(t, h, Topic{Namespace: "ns", Prefix: true}, Start{Snapshot: true})
+			expect(t, c, "retry: 1000\n\n")
+			eventually(t, "it waits", func() bool { return h.waiting.Load() == 1 })
+			tt.leave(h, c.(*net.TCPConn))
+			eventually(t, "its place is free", func() bool { return h.Stats().Streams == 0 })
+			if n := h.waiting.Load(); n != 0 {
+				t.Errorf("%d wait", n)
+			}
+		})
+	}
+}
+
+// Where the connection is a handler's, writing to it finds out.
+func TestLeaveHandlerWhileWaiting(t *testing.T) {
+	h := newBusyHub(t)
+	s, err := h.Subscribe(Topic{Namespace: "ns", Prefix: true}, Start{Snapshot: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(context.Background(), server) }()
+	expect(t, client, "retry: 1000\n\n: keep-alive\n\n")
+	client.Close()
+	if err := <-served; !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("got %v", err)
+	}
+	if n := h.Stats().Streams; n != 0 {
+		t.Errorf("%d streams are left", n)
+	}
+}
+
+// Ending the streams that there are does not refuse new ones.
+func TestEndPresent(t *testing.T) {
+	h := newHub(t, newNode(t, nil))
+	topic := Topic{Namespace: "ns", Prefix: true}
+	c := attach(t, h, topic, Start{})
+	expect(t, c, "retry: 1000\nid: 0\n\n")
+	eventually(t, "it is level", func() bool { return h.Stats().Behind == 0 })
+	h.EndPresent()
+	expect(t, c, ": keep-alive\n\n")
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %d bytes, %v, want the end", n, err)
+	}
+	expect(t, attach(t, h, topic, Start{}), "retry: 1000\nid: 0\n\n")
 }

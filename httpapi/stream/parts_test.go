@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,9 +147,14 @@ func TestPatient(t *testing.T) {
 	if len(w.deadlines) != 3 || w.deadlines[0].Before(start.Add(time.Minute)) || !w.deadlines[2].IsZero() {
 		t.Errorf("deadlines: %v", w.deadlines)
 	}
-	p.until = start.Add(time.Second)
+	p.until, p.waiting = start.Add(time.Second), new(atomic.Int64)
 	_, _ = p.Write([]byte("x"))
-	if got := w.deadlines[3]; got != p.until {
+	if got := w.deadlines[3]; got.Before(start.Add(time.Minute)) {
+		t.Errorf("deadline %v, with nobody waiting", got)
+	}
+	p.waiting.Add(1)
+	_, _ = p.Write([]byte("x"))
+	if got := w.deadlines[5]; got != p.until {
 		t.Errorf("deadline %v, want %v", got, p.until)
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -150,10 +151,11 @@ func (s *Subscription) opening() []byte {
 // A patient writer waits for slow clients, but not for those who read nothing
 // at all.
 type patient struct {
-	ctx   context.Context // ends it between two pieces
-	w     Writer
-	stall time.Duration // a piece must be sent within that
-	until time.Time     // and all by then; zero: any time
+	ctx     context.Context // ends it between two pieces
+	w       Writer
+	stall   time.Duration // a piece must be sent within that
+	until   time.Time     // and all by then, while anybody is waiting; zero: any time
+	waiting *atomic.Int64 // how many are; there if until is
 }
 
 // pieceBytes is what a client must read within the patience that it has.
@@ -178,7 +180,7 @@ func (p *patient) Write(b []byte) (n int, err error) {
 
 func (p *patient) setDeadline() {
 	deadline := time.Now().Add(p.stall)
-	if !p.until.IsZero() && p.until.Before(deadline) {
+	if !p.until.IsZero() && p.waiting.Load() > 0 && p.until.Before(deadline) {
 		deadline = p.until
 	}
 	_ = p.w.SetWriteDeadline(deadline) // a connection that is lost says so when it is written to

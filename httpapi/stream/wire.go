@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"io"
+	"sync"
 	"syscall"
 )
 
@@ -38,6 +39,9 @@ func newWire() *wire {
 	}
 	return w
 }
+
+// wires are for the goroutines of single subscriptions.
+var wires = sync.Pool{New: func() any { return newWire() }}
 
 // again makes a call that a signal interrupted once more. A call that would
 // have to wait is one that did nothing.
