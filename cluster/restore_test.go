@@ -288,7 +288,7 @@ func TestRestoreReachesLaggards(t *testing.T) {
 // restore cannot go on.
 func TestAbandonedRestore(t *testing.T) {
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
-		cfg.Tuning.WatchTick, cfg.Tuning.RestoreIdle = 50*time.Millisecond, 100*time.Millisecond
+		cfg.Tuning.WatchTick, cfg.Tuning.RestoreIdle = testTick, testTick+50*time.Millisecond
 	})
 	dropped := func() error {
 		for _, n := range c.Nodes {
