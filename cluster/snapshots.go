@@ -75,6 +75,14 @@ func (s *snapshotSink) finish() error {
 	return err
 }
 
+// Cancel removes what was written. The library has the disk take all of it
+// first, which lasts, and on a full disk leaves it there.
+func (s *snapshotSink) Cancel() error {
+	dir := filepath.Join(s.to.dir, s.ID()+unfinished)
+	_ = os.Truncate(filepath.Join(dir, snapshotState), 0) // for speed
+	return errors.Join(s.SnapshotSink.Cancel(), os.RemoveAll(dir))
+}
+
 // A snapshotReader is a snapshot that is being read.
 type snapshotReader struct {
 	io.ReadCloser
@@ -86,14 +94,6 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.ReadCloser.Read(p)
-}
-
-// Cancel removes what was written. The library has the disk take all of it
-// first, which lasts, and on a full disk leaves it there.
-func (s *snapshotSink) Cancel() error {
-	dir := filepath.Join(s.to.dir, s.ID()+unfinished)
-	_ = os.Truncate(filepath.Join(dir, snapshotState), 0) // for speed
-	return errors.Join(s.SnapshotSink.Cancel(), os.RemoveAll(dir))
 }
 
 const (

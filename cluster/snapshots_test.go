@@ -91,6 +91,19 @@ func TestSnapshotThatRaftDidNotTake(t *testing.T) {
 	}
 }
 
+// createSnapshot begins a snapshot of a megabyte.
+func createSnapshot(t *testing.T, s *snapshots, index uint64) raft.SnapshotSink {
+	t.Helper()
+	sink, err := s.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
+	if err == nil {
+		_, err = sink.Write(make([]byte, 1<<20))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sink
+}
+
 // Ensure a node that closes neither finishes a snapshot first nor reads one to
 // its end: with gigabytes, either takes longer than a process has to end.
 func TestSnapshotsEndWithTheNode(t *testing.T) {
@@ -99,17 +112,7 @@ func TestSnapshotsEndWithTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := func(index uint64) raft.SnapshotSink {
-		sink, err := s.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
-		if err == nil {
-			_, err = sink.Write(make([]byte, 1<<20))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sink
-	}
-	whole, half := create(100), create(200)
+	whole, half := createSnapshot(t, s, 100), createSnapshot(t, s, 200)
 	if err := whole.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -151,25 +154,15 @@ func TestUnfinishedSnapshots(t *testing.T) {
 		}
 		return s
 	}
-	create := func(s *snapshots, index uint64) raft.SnapshotSink {
-		sink, err := s.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
-		if err == nil {
-			_, err = sink.Write(make([]byte, 1<<20))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sink
-	}
 	s := open()
-	kept, cancelled := create(s, 100), create(s, 200)
+	kept, cancelled := createSnapshot(t, s, 100), createSnapshot(t, s, 200)
 	if err := kept.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cancelled.Cancel(); err != nil {
 		t.Error(err)
 	}
-	create(s, 300) // and the process dies
+	createSnapshot(t, s, 300) // and the process dies
 	open()
 	entries, err := os.ReadDir(s.dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != kept.ID() {
