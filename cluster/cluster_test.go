@@ -205,6 +205,7 @@ func TestRemoveDeadNode(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
 	dead := c.Follower()
 	name := dead.Config.Name
+	dead.Set(t, "ns", "k", "0") // or it may be gone before the others have its name
 	dead.Stop(t)
 	remove(t, c, c.Running()[0], name)
 	for _, n := range c.Running() {
@@ -229,6 +230,7 @@ func TestRemoveNeedsMajority(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
 	down := c.Follower()
 	name := down.Config.Name
+	down.Set(t, "ns", "k", "0") // or it may be gone before the others have its name
 	down.Stop(t)
 	for _, n := range c.Running() {
 		clustertest.Eventually(t, "refused to remove "+n.Config.Name, func() error {
