@@ -20,8 +20,10 @@ type clusterClock struct {
 	base    int64         // cluster time at since, µs
 	since   time.Duration // on the monotonic clock
 	term    uint64        // of the entry that base rests on; 0: not known
+	index   uint64        // up to which base accounts for all entries, as far as is known
 	live    bool          // base rests on what happened during this boot of the machine
 	leading uint64        // term that this node leads and whose clock is its own; 0: none
+	led     uint64        // last term that this node led, since the process started
 	tie     int64         // cluster time minus this machine's wall clock, µs, as noted; 0: it never was
 }
 
@@ -38,8 +40,9 @@ func newMonotonic() func() time.Duration {
 // observe takes note of the stamp of an entry of that term. live: the entry is
 // newer than the log was when the process started. A leader's clock goes on by
 // itself, but not behind the state: what its predecessors left in the log may
-// be applied only after its term has begun. It reports whether the estimate rests
-// on another term than before.
+// be applied only after its term has begun. And so it does when the term is over,
+// while it finds what it stamped itself: that may be as old as an outage is long. It
+// reports whether the estimate rests on another term than before.
 func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,10 +50,11 @@ func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed boo
 	if term > c.leading {
 		c.leading = 0 // whether this node has heard of it or not
 	}
+	own := c.leading != 0 || c.live && term == c.led
 	ahead := stamp > c.nowLocked()
 	switch {
-	case c.leading != 0:
-		c.term = term
+	case own:
+		c.term = max(c.term, term)
 	case term > c.term, term == c.term && live && !c.live:
 		c.setLocked(stamp)
 		c.term, c.live = term, live
@@ -58,46 +62,58 @@ func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed boo
 	case c.live && !live:
 		return
 	}
-	if ahead || c.leading == 0 && term == c.term {
+	if ahead || !own && term == c.term {
 		c.setLocked(stamp)
 	}
 	c.live = c.live || live
 	return
 }
 
-// restored takes note of the clock of a snapshot, whose last entry's term is not
-// known, and neither is how long ago that was.
-func (c *clusterClock) restored(stamp int64, live bool) {
+// accountsFor takes note that all entries up to index have been observed.
+func (c *clusterClock) accountsFor(index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index = max(c.index, index)
+}
+
+// restored takes note of the clock of a snapshot that ends at index; how long ago
+// that was is not known, and neither is the term. It counts for more than what this
+// node has counted itself: a leader that this node has not heard of may have taken
+// up the time late, and what is in the snapshot was promised by that.
+func (c *clusterClock) restored(stamp int64, index uint64, live bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.leading != 0 || c.live && !live {
 		return
 	}
 	c.setLocked(stamp)
-	c.term, c.live = 0, live
+	c.term, c.index, c.live = 0, index, live
 }
 
 func (c *clusterClock) setLocked(now int64) { c.base, c.since = now, c.monotonic() }
 
 // recall takes up the clock of the process before, on the same boot of the
-// machine, which rested on an entry of that term. Entries of it that are replayed
-// do not set it back.
-func (c *clusterClock) recall(now int64, term uint64) {
+// machine, which rested on an entry of that term and accounted for those up to
+// index. Entries of the term that are replayed do not set it back.
+func (c *clusterClock) recall(now int64, term, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.setLocked(now)
-	c.term, c.live = term, true
+	c.term, c.index, c.live = term, index, true
 }
 
 // lead begins that term as leader at cluster time base, or goes on from the
-// estimate if that is later: cluster time never runs backwards. The clock is
-// live only once an entry of the term is applied: base may be of a wall clock,
-// and what nobody else has heard of is no cluster time.
+// estimate if that is later, for cluster time never runs backwards, or has come to
+// rest on an entry since base was asked for. The clock is live only once an entry
+// of the term is applied: base may be of a wall clock, and what nobody else has
+// heard of is no cluster time.
 func (c *clusterClock) lead(base int64, term uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setLocked(max(base, c.nowLocked()))
-	c.leading = term
+	if !c.live || c.term == 0 {
+		c.setLocked(max(base, c.nowLocked()))
+	}
+	c.leading, c.led = term, term
 }
 
 // follow ends a term as leader.
@@ -115,11 +131,13 @@ func (c *clusterClock) now() (t int64, live bool) {
 	return c.nowLocked(), c.live
 }
 
-// restsOn returns the term of the entry that the estimate rests on; 0: unknown.
-func (c *clusterClock) restsOn() uint64 {
+// restsOn returns the term of the entry that the estimate rests on, 0 if it is
+// unknown, and the index up to which it accounts for all entries. An estimate that
+// is taken after that does so too.
+func (c *clusterClock) restsOn() (term, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.term
+	return c.term, c.index
 }
 
 // tied takes note of cluster time minus the wall clock, and byWall goes by that:

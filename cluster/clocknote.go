@@ -19,7 +19,8 @@ type clockNote struct {
 	Boot    string        `json:"boot"`
 	Since   time.Duration `json:"sinceNs"`
 	Cluster int64         `json:"clusterUs"`
-	Term    uint64        `json:"term"` // of the entry that this rests on
+	Term    uint64        `json:"term"`  // of the entry that this rests on
+	Index   uint64        `json:"index"` // up to which it accounts for all entries
 }
 
 // A wallNote ties cluster time to the machine's wall clock, for after its next
@@ -51,7 +52,7 @@ func (n *Node) recallClock() {
 	if json.Unmarshal(data, &note) != nil || !ok || note.Boot != boot || note.Since > since {
 		return
 	}
-	n.clock.recall(note.Cluster+(since-note.Since).Microseconds(), note.Term)
+	n.clock.recall(note.Cluster+(since-note.Since).Microseconds(), note.Term, note.Index)
 }
 
 // noteClock notes cluster time as soon as it is known, when it comes to rest on
@@ -61,7 +62,7 @@ func (n *Node) noteClock(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause := clockNoteInterval / 50
 		if now, live := n.clock.now(); live {
-			n.writeClockNote(now)
+			n.writeClockNote()
 			n.writeWallNote(now)
 			pause = clockNoteInterval
 		}
@@ -75,12 +76,14 @@ func (n *Node) noteClock(ctx context.Context) {
 
 // writeClockNote does not sync: a note that is lost with the machine would be
 // of another boot anyway.
-func (n *Node) writeClockNote(now int64) {
+func (n *Node) writeClockNote() {
+	term, index := n.clock.restsOn()
+	now, _ := n.clock.now()
 	boot, since, ok := bootTime()
 	if !ok {
 		return
 	}
-	data, err := json.Marshal(clockNote{Boot: boot, Since: since, Cluster: now, Term: n.clock.restsOn()})
+	data, err := json.Marshal(clockNote{Boot: boot, Since: since, Cluster: now, Term: term, Index: index})
 	if err != nil {
 		return
 	}

@@ -1,9 +1,15 @@
 package cluster
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/fsm"
 )
 
 // newTestClock returns a clock and the hands that move its sources.
@@ -41,11 +47,11 @@ func TestClusterClock(t *testing.T) {
 			c.observe(10*second, 1, true)
 		}, 12, true},
 		{"the process before is believed over what is replayed", func(c *clusterClock, _ *time.Duration) {
-			c.recall(20*second, 3)
+			c.recall(20*second, 3, 7)
 			c.observe(10*second, 3, false)
 		}, 20, true},
 		{"but not where it did not know of a term", func(c *clusterClock, _ *time.Duration) {
-			c.recall(20*second, 3)
+			c.recall(20*second, 3, 7)
 			c.observe(10*second, 4, false)
 		}, 10, false},
 		{"what is replayed is not live", func(c *clusterClock, _ *time.Duration) {
@@ -69,13 +75,50 @@ func TestClusterClock(t *testing.T) {
 		{"it is live once an entry of its own is applied", func(c *clusterClock, _ *time.Duration) {
 			c.lead(30*second, 2)
 		}, 30, false},
-		{"a snapshot is as old as it may be", func(c *clusterClock, mono *time.Duration) {
+		{"what it stamped as the leader does not set it back when found again after an outage", func(c *clusterClock, mono *time.Duration) {
+			c.observe(10*second, 4, true)
+			c.lead(10*second, 5)
+			c.observe(10*second, 5, true)
+			c.follow()
+			pass(mono, 3600)
+			c.observe(10*second, 5, true)
+		}, 3610, true},
+		{"nor if none of that was applied", func(c *clusterClock, mono *time.Duration) {
+			c.observe(10*second, 4, true)
+			c.lead(10*second, 5)
+			c.follow()
+			pass(mono, 3600)
+			c.observe(10*second, 5, true)
+		}, 3610, true},
+		{"but what a later leader stamped does", func(c *clusterClock, mono *time.Duration) {
+			c.observe(10*second, 4, true)
+			c.lead(10*second, 5)
+			c.follow()
+			pass(mono, 3600)
+			c.observe(11*second, 6, true)
+			c.observe(10*second, 5, true)
+		}, 11, true},
+		{"and what it stamped itself while time was not known", func(c *clusterClock, mono *time.Duration) {
+			c.lead(30*second, 5)
+			c.follow()
+			pass(mono, 5)
+			c.observe(30*second, 5, true)
+		}, 30, true},
+		{"what is agreed on does not count past an entry that came meanwhile", func(c *clusterClock, _ *time.Duration) {
+			c.observe(10*second, 6, true)
+			c.lead(30*second, 5)
+		}, 10, true},
+		{"a snapshot counts over what was counted, though it sets the clock back: its leader may have been late", func(c *clusterClock, mono *time.Duration) {
 			c.observe(10*second, 2, true)
 			pass(mono, 9)
-			c.restored(15*second, true)
+			c.restored(15*second, 7, true)
 		}, 15, true},
+		{"what is agreed on counts over a snapshot", func(c *clusterClock, _ *time.Duration) {
+			c.restored(15*second, 7, true)
+			c.lead(30*second, 2)
+		}, 30, true},
 		{"what follows a snapshot counts", func(c *clusterClock, _ *time.Duration) {
-			c.restored(15*second, true)
+			c.restored(15*second, 7, true)
 			c.observe(16*second, 2, true)
 		}, 16, true},
 	} {
@@ -87,6 +130,95 @@ func TestClusterClock(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Ensure a node that has nothing newer than a snapshot goes on from what others
+// have counted since, and only those who have seen all that is in it.
+func TestTimeAfterSnapshot(t *testing.T) {
+	const second = int64(time.Second / time.Microsecond)
+	alive := func(seconds int64, term, index uint64) *clusterpb.Response {
+		return &clusterpb.Response{Live: true, Estimate: seconds * second, Term: term, Index: index}
+	}
+	for _, tt := range []struct {
+		name   string
+		others [2]*clusterpb.Response // nil: does not answer
+		do     func(c *clusterClock)  // after the snapshot of entry 100, of second 15
+		want   int64                  // seconds
+	}{
+		{"the greatest of those who have seen it", [2]*clusterpb.Response{alive(40, 6, 100), alive(41, 6, 120)}, nil, 41},
+		{"not of one that has not, whose leader may have been ahead of the snapshot's", [2]*clusterpb.Response{nil, alive(50, 5, 99)}, nil, 15},
+		{"nor of one that does not tell", [2]*clusterpb.Response{alive(50, 6, 0), nil}, nil, 15},
+		{"nor of wall clocks", [2]*clusterpb.Response{{Estimate: 50 * second, Index: 100}, {Estimate: 50 * second, Index: 100}}, nil, 15},
+		{"it is not behind what is in the snapshot", [2]*clusterpb.Response{alive(14, 6, 100), nil}, nil, 15},
+		{"nobody answers", [2]*clusterpb.Response{}, nil, 15},
+		{"an entry followed", [2]*clusterpb.Response{alive(50, 6, 120), nil}, func(c *clusterClock) { c.observe(16*second, 6, true) }, 16},
+		{"the process starts again", [2]*clusterpb.Response{alive(40, 6, 100), alive(50, 6, 99)}, func(c *clusterClock) {
+			term, index := c.restsOn()
+			c.recall(17*second, term, index)
+			c.restored(15*second, 100, false)
+		}, 40},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := &Node{
+				id: &identity{record: identityRecord{NodeID: simName(0)}}, gossip: &gossip{own: simName(0)},
+				raft: &threeVoters{},
+				call: func(_ context.Context, addr string, _ *clusterpb.Request) (*clusterpb.Response, error) {
+					if resp := tt.others[simID(addr)-1]; resp != nil {
+						return resp, nil
+					}
+					return nil, errNotSent
+				},
+			}
+			n.clock, _, _ = newTestClock()
+			n.clock.observe(10*second, 5, true)
+			n.clock.accountsFor(50)
+			n.clock.restored(15*second, 100, true)
+			if tt.do != nil {
+				tt.do(n.clock)
+			}
+			if got, err := n.agreeOnTime(t.Context()); got != tt.want*second || err != nil {
+				t.Errorf("%d s, %v; want %d s", got/second, err, tt.want)
+			}
+		})
+	}
+}
+
+// Ensure a node tells, and notes, up to which entry its estimate accounts for all:
+// none that it replays, for those do not set what it recalled back.
+func TestClockAccountsFor(t *testing.T) {
+	n := &Node{cfg: Config{DataDir: t.TempDir()}, state: fsm.New(), noteDue: make(signal, 1), logEnd: 5}
+	n.clock, _, _ = newTestClock()
+	for _, step := range []struct {
+		do   func()
+		want uint64
+	}{
+		{func() { n.onApply(5, 1) }, 0},
+		{func() { n.onApply(6, 1) }, 6},
+		{func() { n.onApply(7, 0) }, 6}, // has no stamp
+		{func() { n.onRestore(9) }, 9},
+		{func() {
+			if _, _, ok := bootTime(); ok {
+				n.writeClockNote()
+				n.clock, _, _ = newTestClock()
+				n.recallClock()
+			}
+		}, 9},
+	} {
+		if step.do(); n.answerClock().Index != step.want {
+			t.Errorf("got %d, want %d", n.answerClock().Index, step.want)
+		}
+	}
+}
+
+// threeVoters is a Raft of that configuration, and nothing else.
+type threeVoters struct{ consensus }
+
+func (threeVoters) GetConfiguration() raft.ConfigurationFuture {
+	f := &simFuture{done: simClosed}
+	for id := range 3 {
+		f.servers.Servers = append(f.servers.Servers, raft.Server{ID: raft.ServerID(simName(id)), Address: raft.ServerAddress(simName(id))})
+	}
+	return f
 }
 
 // Ensure a wall clock that is as wrong as it was tells cluster time after a boot.

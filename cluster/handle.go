@@ -67,11 +67,12 @@ func answerOf(resp *clusterpb.Response, err error) *clusterpb.Response {
 
 // answerClock tells cluster time, by the wall clock if nothing better is known.
 func (n *Node) answerClock() *clusterpb.Response {
+	term, index := n.clock.restsOn()
 	now, live := n.clock.now()
 	if !live {
 		now = n.clock.byWall()
 	}
-	return &clusterpb.Response{Live: live, Estimate: now, Term: n.clock.restsOn(), Wall: n.clock.wall().UnixMicro()}
+	return &clusterpb.Response{Live: live, Estimate: now, Term: term, Index: index, Wall: n.clock.wall().UnixMicro()}
 }
 
 func (n *Node) ownStatus() *clusterpb.NodeStatus {

@@ -102,7 +102,7 @@ func (n *Node) lead(ctx context.Context) {
 	defer duties.Wait()
 	duties.Go(func() { n.watchWrites(ctx) })
 	term := n.raft.CurrentTerm()
-	if n.raft.State() != raft.Leader {
+	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return // and it was another term
 	}
 	n.observeLog()
@@ -173,12 +173,14 @@ func (n *Node) observeLog() {
 }
 
 // agreeOnTime returns the cluster time to go on from. A live estimate of this
-// node's own is good. Without one a majority of voters is asked: of the live
-// estimates that rest on the latest term the greatest counts, and if all machines
-// have booted since, the smallest that a wall clock gives, so that one that is
-// ahead can end nothing early.
+// node's own is good; one that rests on a snapshot, which is as old as it may be,
+// is safe, and others may improve it. Without one a majority of voters is asked: of
+// the live estimates that rest on the latest term the greatest counts, and if all
+// machines have booted since, the smallest that a wall clock gives, so that one
+// that is ahead can end nothing early.
 func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
-	if now, live := n.clock.now(); live {
+	term, _ := n.clock.restsOn()
+	if now, live := n.clock.now(); live && term != 0 {
 		return now, nil
 	}
 	for ctx.Err() == nil {
@@ -192,8 +194,12 @@ func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
 
 func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
 	voters := n.voters()
-	answers := append(n.askAll(ctx, voters, &clusterpb.Request{Clock: &clusterpb.Clock{}}), n.answerClock())
-	if len(answers) <= len(voters)/2 {
+	answers := n.askAll(ctx, voters, &clusterpb.Request{Clock: &clusterpb.Clock{}})
+	own := n.answerClock()
+	if own.Live {
+		return improve(own, answers), true
+	}
+	if answers = append(answers, own); len(answers) <= len(voters)/2 {
 		return 0, false
 	}
 	best := slices.MaxFunc(answers, func(a, b *clusterpb.Response) int {
@@ -208,6 +214,18 @@ func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
 		return cmp.Compare(b.Estimate, a.Estimate)
 	})
 	return best.Estimate, true
+}
+
+// improve returns the greatest live estimate that accounts for all entries that own
+// does. One that does not may be ahead of what has been promised since.
+func improve(own *clusterpb.Response, others []*clusterpb.Response) (best int64) {
+	best = own.Estimate
+	for _, a := range others {
+		if own.Index > 0 && a.Live && a.Index >= own.Index {
+			best = max(best, a.Estimate)
+		}
+	}
+	return best
 }
 
 // wallTolerance is how far the instants shown to users may be from the

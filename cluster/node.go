@@ -227,8 +227,8 @@ func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
 
 // onApply is called by Raft's FSM goroutine after every batch of entries.
 func (n *Node) onApply(index, term uint64) {
-	if term != 0 && n.clock.observe(n.state.Clock(), term, index > n.logEnd) {
-		n.noteDue.signal()
+	if term != 0 {
+		n.observe(index, term)
 	}
 	t := n.term.Load()
 	if t == nil {
@@ -240,8 +240,21 @@ func (n *Node) onApply(index, term uint64) {
 	}
 }
 
+// observe has the clock take note of an entry that is applied.
+func (n *Node) observe(index, term uint64) {
+	live := index > n.logEnd
+	if n.clock.observe(n.state.Clock(), term, live) {
+		n.noteDue.signal()
+	}
+	if live {
+		n.clock.accountsFor(index)
+	}
+}
+
 // onRestore is called when a snapshot has replaced the state.
-func (n *Node) onRestore(index uint64) { n.clock.restored(n.state.Clock(), index > n.logEnd) }
+func (n *Node) onRestore(index uint64) {
+	n.clock.restored(n.state.Clock(), index, index > n.logEnd)
+}
 
 // fatal ends the node's service for good, once.
 func (n *Node) fatal(err error) {

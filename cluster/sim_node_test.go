@@ -36,6 +36,7 @@ type simNode struct {
 type simNote struct {
 	cluster int64
 	term    uint64
+	index   uint64
 	at      time.Time
 }
 
@@ -79,7 +80,7 @@ func (s *simNode) start() {
 	s.real = n
 	n.clock.tied(s.tie)
 	if s.note != nil {
-		n.clock.recall(s.note.cluster+time.Since(s.note.at).Microseconds(), s.note.term)
+		n.clock.recall(s.note.cluster+time.Since(s.note.at).Microseconds(), s.note.term, s.note.index)
 	}
 	s.restore()
 	close(n.started)
@@ -179,7 +180,7 @@ func (s *simNode) stop(reboot bool) {
 // noteTerm is noteClock, too, which notes another term at once. What is in the
 // log and not yet applied it does not know of.
 func (s *simNode) noteTerm() {
-	if s.note == nil || s.note.term != s.real.clock.restsOn() {
+	if term, _ := s.real.clock.restsOn(); s.note == nil || s.note.term != term {
 		s.writeNotes()
 	}
 	if s.note == nil || s.note.term < s.raft.lastCommand() {
@@ -191,7 +192,8 @@ func (s *simNode) noteTerm() {
 func (s *simNode) writeNotes() bool {
 	now, live := s.real.clock.now()
 	if live {
-		s.note, s.tie = &simNote{now, s.real.clock.restsOn(), time.Now()}, now-s.real.clock.wall().UnixMicro()
+		term, index := s.real.clock.restsOn()
+		s.note, s.tie = &simNote{now, term, index, time.Now()}, now-s.real.clock.wall().UnixMicro()
 	}
 	return live
 }

@@ -64,7 +64,7 @@ var simBugs = []simBug{
 	{"nobody ends keys", "cluster/expiry.go",
 		`return max(n.clock.until(deadline), 0)`, `return max(n.clock.until(deadline), map[bool]time.Duration{true: idleWait}[BUG])`},
 	{"a leader's clock may be behind the state's", "cluster/clock.go",
-		`if ahead || c.leading`, `if ahead && !(BUG && c.leading != 0) || c.leading`},
+		`if ahead || !own`, `if ahead && !(BUG && own) || !own`},
 	{"a key made anew begins at version 1", "fsm/command.go",
 		`d.intern(ns), d.floorOf(ns)+1, d.clock`, `d.intern(ns), d.floorOf(ns)*map[bool]uint64{false: 1}[BUG]+1, d.clock`},
 	{"the history forgets one change too many", "fsm/history.go",

@@ -359,7 +359,7 @@ type Response struct {
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Answer        *fsmpb.BatchAnswer     `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
 	Session       uint64                 `protobuf:"varint,4,opt,name=session,proto3" json:"session,omitempty"`
-	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"` // ReadIndex; LeaderGone: last index of the log
+	Index         uint64                 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"` // ReadIndex; Clock: up to which the estimate accounts for all entries; LeaderGone: last index of the log
 	Term          uint64                 `protobuf:"varint,6,opt,name=term,proto3" json:"term,omitempty"`   // Term; LeaderGone: term of that entry
 	Status        *NodeStatus            `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
 	Live          bool                   `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`         // Clock: the estimate rests on this boot of the machine; LeaderGone: it is
