@@ -97,32 +97,34 @@ func TestLeadersDiskFails(t *testing.T) {
 // for by the log.
 func TestDamagedDiskHeals(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		pattern string
-		newest  bool // only the newest file that matches
-		damage  func(t *testing.T, path string)
-		renewed bool
+		name      string
+		snapshots int // that are damaged, the newest first; none: the log is
+		damage    func(t *testing.T, path string)
+		renewed   bool
 	}{
-		{"log", "raft.db", false, damage, true},
-		{"log of no bytes", "raft.db", false, empty, true},
-		{"newest snapshot", "snapshots/*/state.bin", true, damage, false},
-		{"all snapshots", "snapshots/*/state.bin", false, damage, true},
+		{"log", 0, damage, true},
+		{"log of no bytes", 0, empty, true},
+		{"newest snapshot", 1, damage, false},
+		{"all snapshots", 2, damage, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := clustertest.New(t, 3, func(cfg *cluster.Config) {
-				cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 40
+				cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 60
 				cfg.Tuning.SnapshotInterval = 20 * time.Millisecond
 			})
 			n := c.Follower()
 			oldID := n.ID()
-			snapshotTwice(t, c, n)
+			snapshots := snapshotTwice(t, c, n)
 			n.Stop(t)
-			found, _ := filepath.Glob(filepath.Join(n.Config.DataDir, tt.pattern))
-			if tt.newest {
-				found = found[len(found)-1:]
+			damaged := []string{filepath.Join(n.Config.DataDir, "raft.db")}
+			if tt.snapshots > 0 {
+				damaged = nil
+				for _, dir := range snapshots[2-tt.snapshots:] {
+					damaged = append(damaged, filepath.Join(dir, "state.bin"))
+				}
 			}
-			for _, path := range found {
+			for _, path := range damaged {
 				tt.damage(t, path)
 			}
 			n.Config.Join = nil
@@ -266,17 +268,19 @@ func TestDamagedDiskIsNotGreeted(t *testing.T) {
 	}
 }
 
-// snapshotTwice writes k0 to k99 at least, until the node has two snapshots.
-func snapshotTwice(t *testing.T, c *clustertest.Cluster, n *clustertest.Node) {
+// snapshotTwice writes k0 to k159, waiting for every snapshot that is due, and
+// returns the directories of the last two, oldest first. Their indexes have three
+// digits, and no more than 40 entries lie between them.
+func snapshotTwice(t *testing.T, c *clustertest.Cluster, n *clustertest.Node) []string {
 	t.Helper()
-	for i, taken := 0, 0; i < 100 || taken < 2; i++ {
+	var found []string
+	for i := range 160 {
 		c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
-		found, err := filepath.Glob(filepath.Join(n.Config.DataDir, "snapshots/*/state.bin"))
-		if err != nil {
-			t.Fatal(err)
+		if i >= 59 && i%10 == 9 {
+			found = snapshotsOf(t, n, 2)
 		}
-		taken = len(found)
 	}
+	return found
 }
 
 // damage flips a bit in every page of a file: a single one could hit a page of

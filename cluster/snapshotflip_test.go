@@ -89,8 +89,7 @@ func TestSnapshotDamagedWhileRunning(t *testing.T) {
 				cfg.Tuning.SnapshotInterval, cfg.Tuning.SnapshotScrub = 20*time.Millisecond, 200*time.Millisecond
 			})
 			leader := c.Leader()
-			snapshotTwice(t, c, leader)
-			id, found := leader.ID(), snapshotsOf(t, leader, 2)
+			id, found := leader.ID(), snapshotTwice(t, c, leader)
 			damaged := found[0]
 			if tt.newest {
 				damaged = found[1]
