@@ -69,11 +69,15 @@ func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed boo
 	return
 }
 
-// accountsFor takes note that all entries up to index have been observed.
-func (c *clusterClock) accountsFor(index uint64) {
+// accountsFor takes note that all entries up to index, which is of that term, have
+// been observed. An estimate that rests on a later term does not account for them:
+// its entry may be one that was never committed, seen at the end of the log.
+func (c *clusterClock) accountsFor(index, term uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.index = max(c.index, index)
+	if term == c.term {
+		c.index = max(c.index, index)
+	}
 }
 
 // restored takes note of the clock of a snapshot that ends at index; how long ago
@@ -83,11 +87,11 @@ func (c *clusterClock) accountsFor(index uint64) {
 func (c *clusterClock) restored(stamp int64, index uint64, live bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leading != 0 || c.live && !live {
+	if c.live && !live {
 		return
 	}
 	c.setLocked(stamp)
-	c.term, c.index, c.live = 0, index, live
+	c.term, c.index, c.live, c.leading = 0, index, live, 0 // no leader takes a snapshot
 }
 
 func (c *clusterClock) setLocked(now int64) { c.base, c.since = now, c.monotonic() }
@@ -102,15 +106,26 @@ func (c *clusterClock) recall(now int64, term, index uint64) {
 	c.term, c.index, c.live = term, index, true
 }
 
-// lead begins that term as leader at cluster time base, or goes on from the
-// estimate if that is later, for cluster time never runs backwards, or has come to
-// rest on an entry since base was asked for. The clock is live only once an entry
-// of the term is applied: base may be of a wall clock, and what nobody else has
-// heard of is no cluster time.
-func (c *clusterClock) lead(base int64, term uint64) {
+// startsFrom forgets what was recalled if that rests on less than the snapshot does
+// from which the process starts, whose last entry is that of index and term: the
+// process before may have ended between taking the snapshot and noting the time.
+func (c *clusterClock) startsFrom(index, term uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.live || c.term == 0 {
+	if c.term != 0 && c.term < term || c.term == 0 && c.index < index {
+		c.live = false
+	}
+}
+
+// lead begins that term as leader at cluster time base, or goes on from the
+// estimate if that is later, for cluster time never runs backwards, or has come to
+// rest on something newer since base was asked for, when it accounted for entries
+// up to asked. The clock is live only once an entry of the term is applied: base may
+// be of a wall clock, and what nobody else has heard of is no cluster time.
+func (c *clusterClock) lead(base int64, asked, term uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.live || c.term == 0 && c.index == asked {
 		c.setLocked(max(base, c.nowLocked()))
 	}
 	c.leading, c.led = term, term

@@ -59,25 +59,25 @@ func TestClusterClock(t *testing.T) {
 			c.observe(11*second, 1, false)
 		}, 11, false},
 		{"a leader goes by its own clock", func(c *clusterClock, mono *time.Duration) {
-			c.lead(30*second, 2)
+			c.lead(30*second, 0, 2)
 			pass(mono, 5)
 			c.observe(30*second, 2, true)
 		}, 35, true},
 		{"but not behind the state", func(c *clusterClock, _ *time.Duration) {
-			c.lead(30*second, 2)
+			c.lead(30*second, 0, 2)
 			c.observe(40*second, 2, true)
 		}, 40, true},
 		{"a later leader's entry ends that", func(c *clusterClock, mono *time.Duration) {
-			c.lead(30*second, 2)
+			c.lead(30*second, 0, 2)
 			pass(mono, 5)
 			c.observe(33*second, 3, true)
 		}, 33, true},
 		{"it is live once an entry of its own is applied", func(c *clusterClock, _ *time.Duration) {
-			c.lead(30*second, 2)
+			c.lead(30*second, 0, 2)
 		}, 30, false},
 		{"what it stamped as the leader does not set it back when found again after an outage", func(c *clusterClock, mono *time.Duration) {
 			c.observe(10*second, 4, true)
-			c.lead(10*second, 5)
+			c.lead(10*second, 0, 5)
 			c.observe(10*second, 5, true)
 			c.follow()
 			pass(mono, 3600)
@@ -85,28 +85,28 @@ func TestClusterClock(t *testing.T) {
 		}, 3610, true},
 		{"nor if none of that was applied", func(c *clusterClock, mono *time.Duration) {
 			c.observe(10*second, 4, true)
-			c.lead(10*second, 5)
+			c.lead(10*second, 0, 5)
 			c.follow()
 			pass(mono, 3600)
 			c.observe(10*second, 5, true)
 		}, 3610, true},
 		{"but what a later leader stamped does", func(c *clusterClock, mono *time.Duration) {
 			c.observe(10*second, 4, true)
-			c.lead(10*second, 5)
+			c.lead(10*second, 0, 5)
 			c.follow()
 			pass(mono, 3600)
 			c.observe(11*second, 6, true)
 			c.observe(10*second, 5, true)
 		}, 11, true},
 		{"and what it stamped itself while time was not known", func(c *clusterClock, mono *time.Duration) {
-			c.lead(30*second, 5)
+			c.lead(30*second, 0, 5)
 			c.follow()
 			pass(mono, 5)
 			c.observe(30*second, 5, true)
 		}, 30, true},
 		{"what is agreed on does not count past an entry that came meanwhile", func(c *clusterClock, _ *time.Duration) {
 			c.observe(10*second, 6, true)
-			c.lead(30*second, 5)
+			c.lead(30*second, 0, 5)
 		}, 10, true},
 		{"a snapshot counts over what was counted, though it sets the clock back: its leader may have been late", func(c *clusterClock, mono *time.Duration) {
 			c.observe(10*second, 2, true)
@@ -115,8 +115,37 @@ func TestClusterClock(t *testing.T) {
 		}, 15, true},
 		{"what is agreed on counts over a snapshot", func(c *clusterClock, _ *time.Duration) {
 			c.restored(15*second, 7, true)
-			c.lead(30*second, 2)
+			c.lead(30*second, 7, 2)
 		}, 30, true},
+		{"but not over one that came meanwhile", func(c *clusterClock, _ *time.Duration) {
+			c.restored(14*second, 7, true)
+			c.restored(15*second, 9, true)
+			c.lead(30*second, 7, 2)
+		}, 15, true},
+		{"nor is a node the leader any more that takes one", func(c *clusterClock, mono *time.Duration) {
+			c.observe(10*second, 4, true)
+			c.lead(10*second, 0, 5)
+			pass(mono, 20)
+			c.restored(15*second, 9, true)
+			c.follow()
+		}, 15, true},
+		{"the process before is not believed if it had not noted the term that its last snapshot is of", func(c *clusterClock, _ *time.Duration) {
+			c.recall(20*second, 3, 7)
+			c.startsFrom(9, 4)
+			c.restored(15*second, 9, false)
+		}, 15, false},
+		{"nor if it had noted an earlier snapshot", func(c *clusterClock, _ *time.Duration) {
+			c.recall(20*second, 0, 7)
+			c.startsFrom(9, 4)
+			c.restored(15*second, 9, false)
+		}, 15, false},
+		{"but if it had noted that one, or its term", func(c *clusterClock, _ *time.Duration) {
+			c.recall(19*second, 0, 9)
+			c.startsFrom(9, 4)
+			c.recall(20*second, 4, 7)
+			c.startsFrom(9, 4)
+			c.restored(15*second, 9, false)
+		}, 20, true},
 		{"what follows a snapshot counts", func(c *clusterClock, _ *time.Duration) {
 			c.restored(15*second, 7, true)
 			c.observe(16*second, 2, true)
@@ -151,6 +180,18 @@ func TestTimeAfterSnapshot(t *testing.T) {
 		{"nor of wall clocks", [2]*clusterpb.Response{{Estimate: 50 * second, Index: 100}, {Estimate: 50 * second, Index: 100}}, nil, 15},
 		{"it is not behind what is in the snapshot", [2]*clusterpb.Response{alive(14, 6, 100), nil}, nil, 15},
 		{"nobody answers", [2]*clusterpb.Response{}, nil, 15},
+		{"of those who have seen it, after a boot", [2]*clusterpb.Response{alive(50, 5, 99), alive(40, 6, 100)}, func(c *clusterClock) {
+			c.live = false
+		}, 40},
+		{"one who has not is no better than a wall clock, after a boot", [2]*clusterpb.Response{alive(50, 5, 99), {Estimate: 30 * second}}, func(c *clusterClock) {
+			c.wall = func() time.Time { return time.UnixMicro(40 * second) }
+			c.live = false
+		}, 30},
+		{"nor one who rests on an earlier term than the log's last, after a boot", [2]*clusterpb.Response{alive(50, 5, 120), {Estimate: 30 * second}}, func(c *clusterClock) {
+			c.wall = func() time.Time { return time.UnixMicro(40 * second) }
+			c.observe(16*second, 6, false)
+			c.live = false
+		}, 30},
 		{"an entry followed", [2]*clusterpb.Response{alive(50, 6, 120), nil}, func(c *clusterClock) { c.observe(16*second, 6, true) }, 16},
 		{"the process starts again", [2]*clusterpb.Response{alive(40, 6, 100), alive(50, 6, 99)}, func(c *clusterClock) {
 			term, index := c.restsOn()
@@ -171,7 +212,7 @@ func TestTimeAfterSnapshot(t *testing.T) {
 			}
 			n.clock, _, _ = newTestClock()
 			n.clock.observe(10*second, 5, true)
-			n.clock.accountsFor(50)
+			n.clock.accountsFor(50, 5)
 			n.clock.restored(15*second, 100, true)
 			if tt.do != nil {
 				tt.do(n.clock)
@@ -194,7 +235,8 @@ func TestClockAccountsFor(t *testing.T) {
 	}{
 		{func() { n.onApply(5, 1) }, 0},
 		{func() { n.onApply(6, 1) }, 6},
-		{func() { n.onApply(7, 0) }, 6}, // has no stamp
+		{func() { n.onApply(7, 0) }, 6},                              // has no stamp
+		{func() { n.clock.observe(0, 3, true); n.onApply(8, 2) }, 6}, // another leader may have taken the place of term 3's
 		{func() { n.onRestore(9) }, 9},
 		{func() {
 			if _, _, ok := bootTime(); ok {

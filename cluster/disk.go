@@ -97,6 +97,7 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 			return err
 		}
 		n.logEnd = meta.Index
+		n.clock.startsFrom(meta.Index, meta.Term)
 		return nil
 	}
 	damaged, err := snapshots.ids()

@@ -106,11 +106,12 @@ func (n *Node) lead(ctx context.Context) {
 		return // and it was another term
 	}
 	n.observeLog()
+	_, asked := n.clock.restsOn()
 	base, err := n.agreeOnTime(ctx)
 	if err != nil {
 		return
 	}
-	n.clock.lead(base, term)
+	n.clock.lead(base, asked, term)
 	defer n.clock.follow()
 	t := n.beginTerm(ctx)
 	if t == nil {
@@ -175,9 +176,9 @@ func (n *Node) observeLog() {
 // agreeOnTime returns the cluster time to go on from. A live estimate of this
 // node's own is good; one that rests on a snapshot, which is as old as it may be,
 // is safe, and others may improve it. Without one a majority of voters is asked: of
-// the live estimates that rest on the latest term the greatest counts, and if all
-// machines have booted since, the smallest that a wall clock gives, so that one
-// that is ahead can end nothing early.
+// the live estimates that rest on the latest term the greatest counts, if it is not
+// older than what this node has; and if all machines have booted since, the
+// smallest that a wall clock gives, so that one that is ahead can end nothing early.
 func (n *Node) agreeOnTime(ctx context.Context) (int64, error) {
 	term, _ := n.clock.restsOn()
 	if now, live := n.clock.now(); live && term != 0 {
@@ -202,6 +203,9 @@ func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
 	if answers = append(answers, own); len(answers) <= len(voters)/2 {
 		return 0, false
 	}
+	for _, a := range answers {
+		a.Live = a.Live && !outdated(a, own) // it is a guess then, like that of a wall clock
+	}
 	best := slices.MaxFunc(answers, func(a, b *clusterpb.Response) int {
 		switch {
 		case a.Live != b.Live && a.Live:
@@ -216,16 +220,24 @@ func (n *Node) askTime(ctx context.Context) (base int64, ok bool) {
 	return best.Estimate, true
 }
 
-// improve returns the greatest live estimate that accounts for all entries that own
-// does. One that does not may be ahead of what has been promised since.
+// improve returns the greatest live estimate that is not older than own.
 func improve(own *clusterpb.Response, others []*clusterpb.Response) (best int64) {
 	best = own.Estimate
 	for _, a := range others {
-		if own.Index > 0 && a.Live && a.Index >= own.Index {
+		if a.Live && own.Index > 0 && !outdated(a, own) {
 			best = max(best, a.Estimate)
 		}
 	}
 	return best
+}
+
+// outdated reports whether a may not account for what own does: it may be ahead of
+// what has been promised since.
+func outdated(a, own *clusterpb.Response) bool {
+	if own.Term == 0 {
+		return a.Index < own.Index
+	}
+	return a.Term < own.Term
 }
 
 // wallTolerance is how far the instants shown to users may be from the

@@ -247,13 +247,14 @@ func (n *Node) observe(index, term uint64) {
 		n.noteDue.signal()
 	}
 	if live {
-		n.clock.accountsFor(index)
+		n.clock.accountsFor(index, term)
 	}
 }
 
 // onRestore is called when a snapshot has replaced the state.
 func (n *Node) onRestore(index uint64) {
 	n.clock.restored(n.state.Clock(), index, index > n.logEnd)
+	n.noteDue.signal()
 }
 
 // fatal ends the node's service for good, once.

@@ -95,9 +95,9 @@ func (f *raftFSM) members(index uint64, c raft.Configuration) {
 // entry; 0: not known.
 func (f *raftFSM) announce(term uint64) {
 	at := f.state.Point()
+	f.onApply(at.Index, term) // first: what is applied counts as seen by all
 	f.revision.advance(at.Revision)
 	f.applied.advance(at.Index)
-	f.onApply(at.Index, term)
 }
 
 // Snapshot freezes the state; raft writes it out beside further entries.

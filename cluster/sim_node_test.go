@@ -82,6 +82,7 @@ func (s *simNode) start() {
 	if s.note != nil {
 		n.clock.recall(s.note.cluster+time.Since(s.note.at).Microseconds(), s.note.term, s.note.index)
 	}
+	n.clock.startsFrom(s.raft.covers.index, s.raft.covers.term)
 	s.restore()
 	close(n.started)
 	n.goLoop(n.leadership.drain)

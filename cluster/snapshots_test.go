@@ -215,7 +215,7 @@ func TestDamagedSnapshotsAndTheLog(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			n := &Node{cfg: cfg, store: store, ctx: t.Context()}
+			n := &Node{cfg: cfg, store: store, ctx: t.Context(), clock: newClock(nil, newMonotonic())}
 			if err := n.alignLog(s); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
