@@ -6,7 +6,7 @@ import (
 )
 
 // A clusterClock estimates cluster time: the stamp of the last entry that was
-// applied plus the monotonic time since. So the estimate is behind the leader's
+// applied plus the monotonic time since it came. So the estimate is behind the leader's
 // own clock by what the entry took to get here, and never ahead of it, however
 // slow that clock runs; and whoever leads next ends nothing early. For the same
 // reason an entry of a later term replaces a better estimate: its leader may have
@@ -25,6 +25,13 @@ type clusterClock struct {
 	leading uint64        // term that this node leads and whose clock is its own; 0: none
 	led     uint64        // last term that this node led, since the process started
 	tie     int64         // cluster time minus this machine's wall clock, µs, as noted; 0: it never was
+	came    arrival       // of the last entry with a stamp that a leader sent
+}
+
+// An arrival is when an entry came to this node.
+type arrival struct {
+	index, term uint64
+	at          time.Duration // on the monotonic clock
 }
 
 func newClock(wall func() time.Time, monotonic func() time.Duration) *clusterClock {
@@ -67,6 +74,28 @@ func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed boo
 	}
 	c.live = c.live || live
 	return
+}
+
+// arrived takes note that an entry with a stamp has come from a leader. Only the
+// first time counts: it is sent again while the leader has no answer.
+func (c *clusterClock) arrived(index, term uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if term == c.came.term && index <= c.came.index {
+		return
+	}
+	c.came = arrival{index, term, c.monotonic()}
+}
+
+// age returns how long ago at least, in µs, the entry was stamped: an outage may
+// lie between its coming and its being applied.
+func (c *clusterClock) age(index, term uint64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.came.index != index || c.came.term != term {
+		return 0
+	}
+	return (c.monotonic() - c.came.at).Microseconds()
 }
 
 // accountsFor takes note that all entries up to index, which is of that term, have
@@ -114,6 +143,8 @@ func (c *clusterClock) startsFrom(index, term uint64) {
 	defer c.mu.Unlock()
 	if c.term != 0 && c.term < term || c.term == 0 && c.index < index {
 		c.live = false
+	} else if c.term == term {
+		c.index = max(c.index, index)
 	}
 }
 

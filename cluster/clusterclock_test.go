@@ -224,19 +224,19 @@ func TestTimeAfterSnapshot(t *testing.T) {
 	}
 }
 
-// Ensure a node tells, and notes, up to which entry its estimate accounts for all:
-// none that it replays, for those do not set what it recalled back.
+// Ensure a node tells, and notes, up to which entry its estimate accounts for all.
 func TestClockAccountsFor(t *testing.T) {
 	n := &Node{cfg: Config{DataDir: t.TempDir()}, state: fsm.New(), noteDue: make(signal, 1), logEnd: 5}
 	n.clock, _, _ = newTestClock()
+	apply := func(index, term uint64) { l := &raft.Log{Index: index, Term: term}; n.onApply(l, l) }
 	for _, step := range []struct {
 		do   func()
 		want uint64
 	}{
-		{func() { n.onApply(5, 1) }, 0},
-		{func() { n.onApply(6, 1) }, 6},
-		{func() { n.onApply(7, 0) }, 6},                              // has no stamp
-		{func() { n.clock.observe(0, 3, true); n.onApply(8, 2) }, 6}, // another leader may have taken the place of term 3's
+		{func() { apply(5, 1) }, 5},
+		{func() { apply(6, 1) }, 6},
+		{func() { n.onApply(&raft.Log{Index: 7, Term: 1}, nil) }, 6}, // has no stamp
+		{func() { n.clock.observe(0, 3, true); apply(8, 2) }, 6},     // another leader may have taken the place of term 3's
 		{func() { n.onRestore(9) }, 9},
 		{func() {
 			if _, _, ok := bootTime(); ok {
@@ -294,5 +294,52 @@ func TestWallNote(t *testing.T) {
 	torn.recallWall()
 	if got := torn.clock.wallTime(); got != wall.UnixMicro() {
 		t.Errorf("a torn note counts: %d", got)
+	}
+}
+
+// Ensure an outage counts that lies between the coming of an entry and its being
+// looked at or applied, and that an entry without a stamp sets nothing back.
+func TestOutageBehindAnEntry(t *testing.T) {
+	const second = int64(time.Second / time.Microsecond)
+	stamped := &raft.Log{Index: 7, Term: 5, Data: []byte{1}} // at time 0
+	for _, tt := range []struct {
+		name string
+		do   func(n *Node, pass func(seconds int))
+		want int64 // seconds
+	}{
+		{"it is applied", func(n *Node, pass func(int)) {
+			n.clock.arrived(7, 5)
+			pass(3600)
+			n.onApply(stamped, stamped)
+		}, 3600},
+		{"it is sent again after a while, and what came before it", func(n *Node, pass func(int)) {
+			n.clock.arrived(7, 5)
+			pass(3600)
+			n.clock.arrived(6, 5)
+			n.clock.arrived(7, 5)
+			n.onApply(stamped, stamped)
+		}, 3600},
+		{"another one came in its place", func(n *Node, pass func(int)) {
+			n.clock.arrived(7, 4)
+			pass(3600)
+			n.clock.arrived(7, 5)
+			pass(1)
+			n.onApply(stamped, stamped)
+		}, 1},
+		{"a change of the configuration follows", func(n *Node, pass func(int)) {
+			n.onApply(stamped, stamped)
+			pass(3600)
+			n.onApply(&raft.Log{Index: 8, Term: 5, Type: raft.LogConfiguration}, nil)
+		}, 3600},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := &Node{state: fsm.New(), noteDue: make(signal, 1)}
+			clock, _, mono := newTestClock()
+			n.clock = clock
+			tt.do(n, func(seconds int) { *mono += time.Duration(seconds) * time.Second })
+			if got, live := clock.now(); got != tt.want*second || !live {
+				t.Errorf("%d s, live %v; want %d s, live", got/second, live, tt.want)
+			}
+		})
 	}
 }

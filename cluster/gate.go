@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -29,6 +30,7 @@ type rpcGate struct {
 	shutUntil time.Time
 
 	onInstalled func(index, term uint64) // see snapshotconflict.go; nil: nobody asks
+	onStamped   func(index, term uint64) // see transportConfig
 }
 
 func newRPCGate(in <-chan raft.RPC, sever func(nodeID string), logger *slog.Logger) *rpcGate {
@@ -62,6 +64,7 @@ func (g *rpcGate) pass(ctx context.Context, rpc raft.RPC) {
 	asked, asker := rpc.Command, rpc.RespChan
 	answer := make(chan raft.RPCResponse, 1)
 	rpc = g.withoutKnown(g.watchSnapshot(rpc))
+	g.noteStamped(rpc.Command)
 	rpc.RespChan = answer
 	if g.hand(ctx, rpc) != nil {
 		return
@@ -71,6 +74,20 @@ func (g *rpcGate) pass(ctx context.Context, rpc raft.RPC) {
 		g.noteInstalled(rpc.Command, a)
 		asker <- answerTo(asked, a)
 	case <-ctx.Done():
+	}
+}
+
+// noteStamped tells of the last entry with a stamp, if there is one.
+func (g *rpcGate) noteStamped(command any) {
+	c, ok := command.(*raft.AppendEntriesRequest)
+	if !ok || g.onStamped == nil {
+		return
+	}
+	for _, l := range slices.Backward(c.Entries) {
+		if l.Type == raft.LogCommand {
+			g.onStamped(l.Index, l.Term)
+			return
+		}
 	}
 }
 

@@ -128,3 +128,26 @@ func TestSnapshotStopsComing(t *testing.T) {
 		}
 	})
 }
+
+// Ensure the gate tells of the last entry that has a stamp, and of no other.
+func TestGateNotesStamped(t *testing.T) {
+	entry := func(index uint64, kind raft.LogType) *raft.Log { return &raft.Log{Index: index, Term: 3, Type: kind} }
+	for _, tt := range []struct {
+		name    string
+		command any
+		want    uint64 // index; 0: none
+	}{
+		{"commands and what follows them", &raft.AppendEntriesRequest{Entries: []*raft.Log{
+			entry(5, raft.LogCommand), entry(6, raft.LogCommand), entry(7, raft.LogNoop),
+		}}, 6},
+		{"no command", &raft.AppendEntriesRequest{Entries: []*raft.Log{entry(5, raft.LogConfiguration)}}, 0},
+		{"no entry", &raft.AppendEntriesRequest{}, 0},
+		{"a vote", &raft.RequestVoteRequest{}, 0},
+	} {
+		g, got := newRPCGate(nil, nil, discard), uint64(0)
+		g.onStamped = func(index, _ uint64) { got = index }
+		if g.noteStamped(tt.command); got != tt.want {
+			t.Errorf("%s: entry %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}

@@ -151,6 +151,7 @@ func (n *Node) openTransport() (err error) {
 
 		beforeReplicate: n.cfg.Tuning.BeforeReplicate,
 		onInstalled:     n.checkInstalled,
+		onStamped:       n.clock.arrived,
 		onDisconnect:    func(string) { n.lostLeader.signal() }, // whose it was is looked at there
 	})
 	if err != nil {
@@ -226,29 +227,36 @@ func (n *Node) openGossip() (err error) {
 func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
 
 // onApply is called by Raft's FSM goroutine after every batch of entries.
-func (n *Node) onApply(index, term uint64) {
-	if term != 0 {
-		n.observe(index, term)
+func (n *Node) onApply(last, stamped *raft.Log) {
+	if stamped != nil {
+		n.observe(stamped)
 	}
 	t := n.term.Load()
 	if t == nil {
 		return
 	}
 	t.applied.signal()
-	if n.raft.LastIndex() == index {
-		n.transport.noteCommit(index, term) // no entry is on its way to carry the commit index
+	if n.raft.LastIndex() == last.Index {
+		n.transport.noteCommit(last.Index, last.Term) // no entry is on its way to carry the commit index
 	}
 }
 
+// outage is the age from which an entry's own stamp, which has to be read for it,
+// may tell more than the state's clock.
+const outage = 100 * time.Millisecond
+
 // observe has the clock take note of an entry that is applied.
-func (n *Node) observe(index, term uint64) {
-	live := index > n.logEnd
-	if n.clock.observe(n.state.Clock(), term, live) {
+func (n *Node) observe(l *raft.Log) {
+	now := n.state.Clock()
+	if age := n.clock.age(l.Index, l.Term); age >= outage.Microseconds() {
+		if stamp, err := fsm.Stamp(l.Data); err == nil {
+			now = max(now, stamp+age)
+		}
+	}
+	if n.clock.observe(now, l.Term, l.Index > n.logEnd) {
 		n.noteDue.signal()
 	}
-	if live {
-		n.clock.accountsFor(index, term)
-	}
+	n.clock.accountsFor(l.Index, l.Term)
 }
 
 // onRestore is called when a snapshot has replaced the state.

@@ -18,10 +18,10 @@ type raftFSM struct {
 	state     *fsm.State
 	applied   watermark // index of the last entry applied; waits end here
 	revision  watermark
-	before    func()                   // ahead of each batch of entries
-	onApply   func(index, term uint64) // after each batch of entries, with the last one's; must not block
-	onRestore func(index uint64)       // after a snapshot took the state's place; must not block
-	fatal     func(error)              // the node must stop
+	before    func()                        // ahead of each batch of entries
+	onApply   func(last, stamped *raft.Log) // after each batch of entries; stamped is its last command, nil: it has none; must not block
+	onRestore func(index uint64)            // after a snapshot took the state's place; must not block
+	fatal     func(error)                   // the node must stop
 	logger    *slog.Logger
 
 	broken error // once set, nothing more is applied
@@ -46,10 +46,17 @@ func (f *raftFSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0
 func (f *raftFSM) ApplyBatch(logs []*raft.Log) []any {
 	f.before()
 	outcomes := make([]any, len(logs))
+	var stamped *raft.Log
 	for i, l := range logs {
 		outcomes[i] = f.applyOne(l)
+		if l.Type == raft.LogCommand {
+			stamped = l
+		}
 	}
-	f.announce(logs[len(logs)-1].Term)
+	if f.broken == nil {
+		f.onApply(logs[len(logs)-1], stamped) // first: what is applied counts as seen by all
+	}
+	f.announce()
 	return outcomes
 }
 
@@ -79,7 +86,7 @@ func (f *raftFSM) fail(err error) {
 func (f *raftFSM) StoreConfiguration(index uint64, c raft.Configuration) {
 	if f.broken == nil {
 		f.members(index, c)
-		f.announce(0)
+		f.announce()
 	}
 }
 
@@ -91,11 +98,9 @@ func (f *raftFSM) members(index uint64, c raft.Configuration) {
 	f.state.Members(index, ids)
 }
 
-// announce tells who waits where the state stands. term is that of its last
-// entry; 0: not known.
-func (f *raftFSM) announce(term uint64) {
+// announce tells who waits where the state stands.
+func (f *raftFSM) announce() {
 	at := f.state.Point()
-	f.onApply(at.Index, term) // first: what is applied counts as seen by all
 	f.revision.advance(at.Revision)
 	f.applied.advance(at.Index)
 }
@@ -123,7 +128,7 @@ func (f *raftFSM) Restore(r io.ReadCloser) error {
 		return err
 	}
 	f.onRestore(f.state.Point().Index)
-	f.announce(0)
+	f.announce()
 	return nil
 }
 

@@ -261,6 +261,9 @@ func (r *simRaft) append(index uint64, entries []simEntry) {
 			r.log = r.log[: index-r.base.index-1 : index-r.base.index-1]
 		}
 		r.log = append(r.log, e)
+		if e.kind == raft.LogCommand {
+			r.w.nodes[r.id].real.clock.arrived(index, e.term)
+		}
 	}
 }
 

@@ -46,6 +46,9 @@ type transportConfig struct {
 	// onInstalled, if set, is told that raft took a snapshot that ends with
 	// that entry, before the leader hears of it.
 	onInstalled func(index, term uint64)
+	// onStamped is told of the last entry with a stamp in every request of a
+	// leader's that has one, before raft takes it.
+	onStamped func(index, term uint64)
 
 	// dial, if set, replaces the TCP dialler, and accept filters by node id:
 	// tests cut links with them. beforeReplicate, if set, runs ahead of every

@@ -48,7 +48,7 @@ func newRaftTransport(t *transport) *raftTransport {
 	})
 	r.notices = newCommitNotices(r.NetworkTransport.AppendEntries)
 	r.gate = newRPCGate(r.NetworkTransport.Consumer(), t.severRaft, t.config.logger)
-	r.gate.onInstalled = t.config.onInstalled
+	r.gate.onInstalled, r.gate.onStamped = t.config.onInstalled, t.config.onStamped
 	return r
 }
 
