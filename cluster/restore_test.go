@@ -216,7 +216,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // middle costs it time, or the whole of it, but never a part.
 func TestRestoreLeaderDies(t *testing.T) {
 	source := clustertest.New(t, 1, nil)
-	fill(t, source.Nodes[0], 6400, 4<<10) // 25 MiB: 25 steps
+	fill(t, source.Nodes[0], 2400, 4<<10) // 9 MiB: 10 steps
 	data := takeBackup(t, source.Nodes[0])
 	keys := source.Nodes[0].State().Stats().Keys
 	c := clustertest.New(t, 3, nil)
