@@ -66,10 +66,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{config: config, http: config.HTTPClient, endpoints: endpoints}
-	if c.http == nil {
-		c.http = &http.Client{Transport: newTransport()}
-	}
+	c := &Client{config: config, http: withoutRedirects(config.HTTPClient), endpoints: endpoints}
 	c.State, c.Agent, c.Cluster, c.Keys = &State{c}, &Agent{c}, &Cluster{c}, &Keys{c}
 	return c, nil
 }
@@ -87,6 +84,18 @@ func (c *Config) applyDefaults() {
 	if c.MaxAttempts <= 0 {
 		c.MaxAttempts = defaultMaxAttempts
 	}
+}
+
+// withoutRedirects returns a client like c, nil being one of its own, that gives a
+// redirection back as the answer. Nodes never redirect, but what stands before them
+// may, and net/http would make a GET of a write, whose answer looks like success.
+func withoutRedirects(c *http.Client) *http.Client {
+	if c == nil {
+		c = &http.Client{Transport: newTransport()}
+	}
+	own := *c
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &own
 }
 
 // newTransport differs from http.DefaultTransport where a few hosts serve many

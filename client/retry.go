@@ -24,7 +24,7 @@ const (
 type failure int
 
 const (
-	answered    failure = iota // an answer for good: 4xx, 500, 507, or an unreadable one
+	answered    failure = iota // an answer for good: 3xx, 4xx, 500, 507, or an unreadable one
 	unreachable                // no connection was made, so nothing was sent
 	unavailable                // 503: the node said that it did nothing
 	overloaded                 // 429: likewise; its queues are full

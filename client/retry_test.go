@@ -46,6 +46,17 @@ func broken(bytes string) http.HandlerFunc {
 	}
 }
 
+// moved redirects to where any call is answered as if it had succeeded.
+func moved(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	if r.URL.Path == "/moved" {
+		success(w, r)
+		return
+	}
+	w.Header().Set("Location", "/moved")
+	w.WriteHeader(http.StatusMovedPermanently)
+}
+
 // hang answers only when the client has gone.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	io.Copy(io.Discard, r.Body)
@@ -119,6 +130,7 @@ func TestRetryTable(t *testing.T) {
 
 		{"429", refusal(429, "OVERLOADED", "not_applied"), [4]client.Outcome{refused, refused, refused, refused}, client.ErrOverloaded},
 		{"400", refusal(400, "INVALID_REQUEST", "not_applied"), [4]client.Outcome{refused, refused, refused, refused}, client.ErrInvalidRequest},
+		{"301 of a proxy", moved, [4]client.Outcome{refused, refused, refused, refused}, client.ErrBadResponse},
 		{"404 of another server", answer(404, "<html>"), [4]client.Outcome{refused, refused, refused, refused}, client.ErrBadResponse},
 		{"409", refusal(409, "VERSION_CONFLICT", "not_applied"), [4]client.Outcome{refused, refused, refused, refused}, client.ErrVersionConflict},
 		{"507", refusal(507, "DISK_FULL", "not_applied"), [4]client.Outcome{refused, refused, refused, refused}, client.ErrDiskFull},
