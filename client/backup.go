@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 )
 
 // backupType is the media type of backups.
@@ -16,59 +17,58 @@ const backupType = "application/octet-stream"
 // Backup writes what the cluster holds at one revision to w, and returns the
 // revision. Writes go on meanwhile. It takes as long as it takes: ctx bounds the
 // whole, Config.AttemptTimeout how long a node may be silent. Nodes are asked one
-// after the other until one begins; what has begun is not begun again.
+// after the other, also if one is at another backup, until one begins; what has begun
+// is not begun again.
 //
 // After an error what w got is not to be used. A file that is cut is noticed
 // also later, by whoever reads it.
 func (cl *Cluster) Backup(ctx context.Context, w io.Writer) (revision uint64, err error) {
 	for n := 1; ; n++ {
-		revision, e := cl.backupOnce(ctx, w)
+		endpoint, at := cl.c.endpoints.choose(read)
+		revision, begun, e := cl.backupOnce(ctx, endpoint, w)
 		if e == nil {
 			return revision, nil
 		}
-		if e.Attempts = n; !cl.next(ctx, e, n) {
+		e.Attempts = n
+		if begun || classify(e) == answered || !cl.next(ctx, at, e, n) {
 			return 0, read.settle(e, false)
 		}
 	}
 }
 
-// next moves on to another endpoint if e says that the last one did nothing,
-// and another may.
-func (cl *Cluster) next(ctx context.Context, e *Error, n int) bool {
-	f := classify(e)
-	_, at := cl.c.endpoints.choose(write)
-	if (f != unreachable && f != unavailable) || n >= cl.c.config.MaxAttempts {
+// next moves on from the endpoint at that place to another.
+func (cl *Cluster) next(ctx context.Context, at int64, e *Error, n int) bool {
+	if n >= cl.c.config.MaxAttempts {
 		return false
 	}
 	cl.c.endpoints.leave(at)
-	return pause(ctx, cl.c.delay(n, f, e))
+	return pause(ctx, cl.c.delay(n, classify(e), e))
 }
 
-func (cl *Cluster) backupOnce(ctx context.Context, w io.Writer) (uint64, *Error) {
+func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer) (revision uint64, begun bool, e *Error) {
 	dog := newWatchdog(ctx, cl.c.config.AttemptTimeout)
 	defer dog.close()
-	endpoint, _ := cl.c.endpoints.choose(read)
 	req, err := cl.c.newRequest(dog.ctx, endpoint, &request{method: "GET", path: "/v1/backup"})
 	if err != nil {
-		return 0, refuse(ErrInvalidRequest, "%v", err)
+		return 0, false, refuse(ErrInvalidRequest, "%v", err)
 	}
 	req.Header.Set(headerTimeout, nodeTimeout(dog.limit))
 	res, err := dog.do(cl.c.http, req)
 	if err != nil {
-		return 0, connectionError(endpoint, dog.explain(err))
+		return 0, false, connectionError(endpoint, dog.explain(err))
 	}
 	if e := refusal(endpoint, res, dog); e != nil {
-		return 0, read.settle(e, false)
+		return 0, false, read.settle(e, false)
 	}
 	cl.c.revision.observe(res.Header)
-	revision, err := strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
+	revision, err = strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
 	if err == nil {
 		_, err = io.Copy(w, dog)
 	}
 	if err != nil {
-		return 0, bodyError(endpoint, res.StatusCode, dog.explain(err))
+		return 0, true, bodyError(endpoint, res.StatusCode, dog.explain(err))
 	}
-	return revision, nil
+	return revision, true, nil
 }
 
 // refusal returns the error that a response is, unless it is a success.
@@ -99,20 +99,22 @@ type Restored struct {
 //
 // It is sent once, but that other endpoints are tried while none can be reached.
 func (cl *Cluster) Restore(ctx context.Context, r io.Reader, force bool) (Restored, error) {
-	body := &touched{Reader: r}
 	for n := 1; ; n++ {
-		restored, e := cl.restoreOnce(ctx, body, force)
-		if e == nil {
+		endpoint, at := cl.c.endpoints.choose(write)
+		body := &upload{from: r}
+		restored, e := cl.restoreOnce(ctx, endpoint, body, force)
+		if touched := body.end(); e == nil {
 			return restored, nil
+		} else if e.Attempts = n; touched {
+			return Restored{}, e
 		}
-		if e.Attempts = n; body.read || !cl.next(ctx, e, n) {
+		if f := classify(e); (f != unreachable && f != unavailable) || !cl.next(ctx, at, e, n) {
 			return Restored{}, e
 		}
 	}
 }
 
-func (cl *Cluster) restoreOnce(ctx context.Context, body io.Reader, force bool) (Restored, *Error) {
-	endpoint, _ := cl.c.endpoints.choose(write)
+func (cl *Cluster) restoreOnce(ctx context.Context, endpoint string, body io.Reader, force bool) (Restored, *Error) {
 	r := &request{method: "POST", path: "/v1/restore"}
 	if force {
 		r.query = url.Values{"force": {"true"}}
@@ -140,14 +142,29 @@ func (cl *Cluster) restoreOnce(ctx context.Context, body io.Reader, force bool) 
 	return restored, nil
 }
 
-// touched notes that something of it was read, after which it cannot be sent
-// anew.
-type touched struct {
-	io.Reader
-	read bool
+// An upload is a request's body, which net/http may go on reading after it has given
+// back the answer.
+type upload struct {
+	mu      sync.Mutex
+	from    io.Reader
+	touched bool // something was read, so that it cannot be sent anew
+	ended   bool
 }
 
-func (t *touched) Read(p []byte) (int, error) {
-	t.read = true
-	return t.Reader.Read(p)
+func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	u.touched = true
+	return u.from.Read(p)
+}
+
+// end reports whether anything was read. Nothing is from then on.
+func (u *upload) end() (touched bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = true
+	return u.touched
 }

@@ -293,19 +293,67 @@ func TestDrainsTheFirstEndpoint(t *testing.T) {
 	}
 }
 
-// Ensure a node without a leader, which tells a read no outcome, sends a backup to
-// the next one.
+// Ensure a backup that no node has begun is asked for at the next one, and no
+// other.
 func TestBackupAsksTheNext(t *testing.T) {
 	node := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Stateraft-Revision", "7")
 		io.WriteString(w, "backup")
 	}
-	c := connect(t, client.Config{}, answer(503, `{"error":"NO_LEADER","code":"NO_LEADER","message":"m"}`), http.HandlerFunc(node))
-	var b strings.Builder
-	if revision, err := c.Cluster.Backup(t.Context(), &b); err != nil || revision != 7 || b.String() != "backup" {
-		t.Errorf("got %q at %d, %v", b.String(), revision, err)
+	breaksOff := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Stateraft-Revision", "7")
+		w.Header().Set("Content-Length", "6")
+		io.WriteString(w, "back")
+	}
+	for _, tt := range []struct {
+		name  string
+		first http.HandlerFunc
+		want  string // of the error; empty: the next has answered
+	}{
+		{"no leader, and no outcome, as for a read", answer(503, `{"error":"NO_LEADER","code":"NO_LEADER","message":"m"}`), ""},
+		{"at another backup", refusal(429, "OVERLOADED", "not_applied"), ""},
+		{"a proxy without a node", answer(502, "<html>"), ""},
+		{"closed without an answer", broken(""), ""},
+		{"no answer in time", hang, ""},
+		{"it may not", refusal(403, "FORBIDDEN", "not_applied"), "FORBIDDEN"},
+		{"it has begun", breaksOff, "NO_ANSWER"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := client.Config{AttemptTimeout: 5 * time.Second}
+			if strings.Contains(tt.name, "in time") {
+				config.AttemptTimeout = 500 * time.Millisecond // the second endpoint's, too
+			}
+			c := connect(t, config, tt.first, http.HandlerFunc(node))
+			var b strings.Builder
+			revision, err := c.Cluster.Backup(t.Context(), &b)
+			if tt.want == "" && (err != nil || revision != 7 || b.String() != "backup") {
+				t.Errorf("got %q at %d, %v", b.String(), revision, err)
+			}
+			if e := (*client.Error)(nil); tt.want != "" && (!errors.As(err, &e) || string(e.Code) != tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
 	}
 }
+
+// Ensure nothing is read of a backup after a restore was refused: whoever gave it
+// may go on with it. The race detector tells.
+func TestRestoreLeavesItsReader(t *testing.T) {
+	refuses := func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) }
+	c := connect(t, client.Config{}, http.HandlerFunc(refuses))
+	read := 0
+	endless := reader(func(p []byte) (int, error) { read++; return len(p), nil })
+	if _, err := c.Cluster.Restore(t.Context(), endless, false); !errors.Is(err, client.ErrBadResponse) && !errors.Is(err, client.ErrNoAnswer) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if read == 0 {
+		t.Error("nothing was read")
+	}
+}
+
+type reader func([]byte) (int, error)
+
+func (f reader) Read(p []byte) (int, error) { return f(p) }
 
 // Ensure a caller that gives up does not drive the others from a good endpoint.
 func TestCancelKeepsEndpoint(t *testing.T) {
