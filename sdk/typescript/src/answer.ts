@@ -12,6 +12,10 @@ const agentCodes: Readonly<Record<string, string>> = {
 
 /** An answer that is not a success. It need not come from a node: a proxy's page has no code. */
 export function failureOf(status: number, headers: Headers, body: string): Failure {
+  if (isRedirect(status)) {
+    const message = "the answer is a redirect, which is not followed: use the address that it leads to"
+    return { code: "BAD_RESPONSE", message, outcome: "not_applied", status }
+  }
   const told = errorBody(body)
   const code = told && codeOf(told)
   if (!told || code === undefined) {
@@ -31,6 +35,11 @@ export function failureOf(status: number, headers: Headers, body: string): Failu
     ...count("current", told, "current"),
     ...count("limit", told, "limit"),
   }
+}
+
+/** Browsers do not tell a redirect's status: it is 0. */
+function isRedirect(status: number): boolean {
+  return status === 0 || (status >= 300 && status < 400)
 }
 
 function errorBody(body: string): JsonObject | undefined {

@@ -52,7 +52,8 @@ export class Transport {
     if (request.minRevision) {
       headers["X-Stateraft-Min-Revision"] = String(request.minRevision)
     }
-    const init: RequestInit = { method: request.method, headers, signal }
+    // A write that is redirected can arrive as a GET, whose answer looks like its own.
+    const init: RequestInit = { method: request.method, headers, signal, redirect: "manual" }
     if (request.body !== undefined) {
       headers["Content-Type"] = "application/json"
       init.body = request.body

@@ -112,6 +112,26 @@ test("a subscription that is closed while it looks for a node ends at once", asy
   expect(Date.now() - from).toBeLessThan(500)
 })
 
+test.each([301, 302, 303, 307, 308])("a redirect (%d) is not followed: nothing was written", async (status) => {
+  const asked: string[] = []
+  const url = await serve((request, response) => {
+    asked.push(`${request.method} ${request.url}`)
+    if (request.url?.startsWith("/v1/")) {
+      response.writeHead(status, { Location: "/elsewhere" }).end()
+    } else {
+      response.end('{"version":7}')
+    }
+  })
+  const client = new StateraftClient({ baseUrl: url })
+  const redirected = { code: "BAD_RESPONSE", outcome: "not_applied", status, attempts: 1 }
+  const error = await once(client)
+  expect(error).toBeInstanceOf(BadResponseError)
+  expect(error).toMatchObject(redirected)
+  await expect(client.state.get("wf", "k")).rejects.toMatchObject(redirected)
+  await expect(client.state.subscribe("wf", "k").opened).rejects.toMatchObject(redirected)
+  expect(asked).toEqual(["POST /v1/state/wf/k", "GET /v1/state/wf/k", "GET /v1/state/wf/k/stream"])
+})
+
 test("torn: half of an answer", async () => {
   const url = await serve((_, response) => {
     response.writeHead(200, { "Content-Length": "100" }).write('{"version"')

@@ -28,6 +28,9 @@ const page = `<!doctype html>
     await client.state.set("page", "a", { by: "the page" })
     const late = await client.state.setWithVersion("page", "a", 2, 7).catch((error) => error)
     await tell([late.name, late.code, late.currentVersion, client.revision > 0].join())
+    const moved = new StateraftClient({ baseUrl: location.origin + "/moved" })
+    const error = await moved.state.set("page", "a", 3).catch((error) => error)
+    await tell([error.name, error.outcome, error.attempts].join())
     const frame = document.querySelector("iframe")
     frame.src = "/examples/watch.html?workflow=page&nodes=" + nodes
     frame.onload = () => {
@@ -51,7 +54,11 @@ const profile = mkdtempSync(join(tmpdir(), "browser-"))
 beforeAll(async () => {
   const { server } = await import(join(folder, "examples", "serve.mjs"))
   site = createServer((request, response) => {
-    if (request.method === "POST") {
+    if (request.url?.startsWith("/moved/")) {
+      response.writeHead(302, { Location: "/examples/moved.json" }).end()
+    } else if (request.url === "/examples/moved.json") {
+      response.end('{"version":7}')
+    } else if (request.method === "POST") {
       request.setEncoding("utf8").on("data", (text: string) => {
         told.push(text)
         heard()
@@ -95,6 +102,7 @@ afterAll(async () => {
 
 test("a page writes and watches, also when the node that serves it is killed", async () => {
   await tells("VersionConflictError,VERSION_CONFLICT,1,true")
+  await tells("BadResponseError,not_applied,1") // where it was redirected
   await tells('a v1 {"by":"the page"}')
   const client = new StateraftClient({ endpoints: cluster.from(1) })
   await client.state.set("page", "b", 1)
