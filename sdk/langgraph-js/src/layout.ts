@@ -14,11 +14,8 @@ import { createHash } from "node:crypto"
 
 export const checkpointsPrefix = "c/"
 
-/** How keys begin, in groups that are removed one after the other: what refers to something before what it refers to. */
-export const deletedInOrder: readonly (readonly string[])[] = [
-  ["h/", checkpointsPrefix],
-  ["w/", "b/", "x/"],
-]
+/** How keys begin, in the order in which they are removed: what refers to something before what it refers to. */
+export const deletedInOrder: readonly string[] = ["h/", checkpointsPrefix, "w/", "b/", "x/"]
 
 export function headKey(ns: string): string {
   return `h/${segment(ns)}`

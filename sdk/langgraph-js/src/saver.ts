@@ -152,8 +152,7 @@ export class StateraftSaver extends BaseCheckpointSaver {
     const prefix = layout.taskPrefix(namespaceOf(config), id, taskId)
     const early: SetOp[] = []
     const mains: SetOp[] = []
-    for (const [place, [channel, value]] of writes.entries()) {
-      const index = WRITES_IDX_MAP[channel] ?? place
+    for (const [index, [channel, value]] of indexed(writes)) {
       const record: WriteRecord = { task: taskId, path: taskPath, channel, index, value: await this.#dump(value) }
       const { main, pieces } = putDocument(`${prefix}${index}`, record)
       mains.push(index >= 0 ? { ...main, expectedVersion: 0 } : main)
@@ -165,16 +164,18 @@ export class StateraftSaver extends BaseCheckpointSaver {
     }
   }
 
-  /** Removes a thread, its checkpoints first: all at once, if it has up to 127 with its namespaces. */
+  /**
+   * Removes a thread, its checkpoints first: all at once, if it has up to 127 with its namespaces. If it fails it may be
+   * called again; until then the thread may be missing among all threads.
+   */
   override async deleteThread(thread: string): Promise<void> {
-    for (const prefixes of layout.deletedInOrder) {
-      const keys = await Promise.all(prefixes.map((prefix) => this.#store.keys(thread, prefix)))
-      await this.#store.write(
-        thread,
-        keys.flat().map((key) => ({ op: "delete", key })),
-      )
-    }
+    // Once the heads are gone the thread may begin anew: nothing is unregistered or looked up to be deleted after that.
     await this.#store.unregister(thread)
+    const keys = await Promise.all(layout.deletedInOrder.map((prefix) => this.#store.keys(thread, prefix)))
+    await this.#store.write(
+      thread,
+      keys.flat().map((key) => ({ op: "delete", key })),
+    )
   }
 
   async #tuple(thread: string, record: CheckpointRecord): Promise<CheckpointTuple> {
@@ -310,6 +311,11 @@ function divide(documents: { main: SetOp; pieces: SetOp[] }[]): { early: SetOp[]
     early.push(last.pop() as SetOp)
   }
   return { early, last }
+}
+
+/** Writes by the index that they are stored under: of special ones that share one, as repeated resumes do, the last. */
+function indexed(writes: readonly PendingWrite[]): Map<number, PendingWrite> {
+  return new Map(writes.map((write, place) => [WRITES_IDX_MAP[write[0]] ?? place, write]))
 }
 
 function threadOf(config: RunnableConfig): string | undefined {

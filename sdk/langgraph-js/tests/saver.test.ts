@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable, Writable } from "node:stream"
-import { Annotation, END, START, StateGraph } from "@langchain/langgraph"
+import { Annotation, Command, END, interrupt, START, StateGraph } from "@langchain/langgraph"
 import { type CheckpointTuple, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint"
 import { StateraftSaver } from "@stateraft/langgraph"
 import { StateraftClient, VersionConflictError } from "stateraft"
@@ -138,6 +138,34 @@ test("a writer that slept through the deletion of its thread cannot go on", asyn
   await expect(put(saver, first, 2)).rejects.toBeInstanceOf(VersionConflictError)
 })
 
+test("a thread that begins anew while it is deleted keeps what it has begun with", async () => {
+  const prefix = randomUUID()
+  const thread = { configurable: { thread_id: "t" } }
+  const other = new StateraftSaver(client, { prefix })
+  const values = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`c${i}`, i])) // more than one write deletes
+  const versions = Object.fromEntries(Object.keys(values).map((name) => [name, 1]))
+  const old = { ...emptyCheckpoint(), id: uuid6(1), channel_values: values, channel_versions: versions }
+  await other.put(thread, old, metadata, versions)
+
+  let begun: Promise<CheckpointTuple["config"]> | undefined
+  const deleting = new StateraftClient({
+    endpoints: cluster.urls,
+    fetch: async (url, init) => {
+      const response = await fetch(url, init)
+      if (init.method === "POST") {
+        begun ??= put(other, thread, "anew") // the head is deleted
+        await begun
+      }
+      return response
+    },
+  })
+  await new StateraftSaver(deleting, { prefix }).deleteThread("t")
+
+  const found = await collect(other.list({}))
+  expect(found.map(({ config }) => config)).toEqual([await begun])
+  expect(found[0]?.checkpoint.channel_values).toEqual({ log: "anew" })
+})
+
 test("ordinary writes are kept as they were first put, special ones are replaced", async () => {
   const config = await put(saver, { configurable: { thread_id: "t" } }, 1)
   await saver.putWrites(
@@ -184,4 +212,18 @@ test("a graph that another instance resumes", async () => {
   expect(await graph().invoke({ log: ["again"] }, config)).toMatchObject({
     log: ["start", "one", "two", "again", "one"],
   })
+})
+
+test("a node that interrupts twice is resumed twice", async () => {
+  const State = Annotation.Root({ answers: Annotation<string[]> })
+  const graph = new StateGraph(State)
+    .addNode("ask", () => ({ answers: [interrupt("name?"), interrupt("age?")] }))
+    .addEdge(START, "ask")
+    .addEdge("ask", END)
+    .compile({ checkpointer: saver })
+  const config = { configurable: { thread_id: "conversation" } }
+  await graph.invoke({ answers: [] }, config)
+  await graph.invoke(new Command({ resume: "Ada" }), config)
+  expect(await graph.invoke(new Command({ resume: "36" }), config)).toEqual({ answers: ["Ada", "36"] })
+  expect((await graph.getState(config)).values).toEqual({ answers: ["Ada", "36"] })
 })
