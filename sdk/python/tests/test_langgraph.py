@@ -15,6 +15,7 @@ import pytest
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, interrupt
 
 from stateraft import AsyncClient, Client, VersionConflictError
 from stateraft.langgraph import AsyncStateraftSaver, StateraftSaver
@@ -190,6 +191,16 @@ def test_ordinary_writes_stay_and_special_ones_are_replaced(saver: StateraftSave
     ]
 
 
+def test_the_last_of_several_special_writes_counts(saver: StateraftSaver, config: Any) -> None:
+    stored = put(saver, config)
+    saver.put_writes(stored, [("__resume__", ["1"]), ("a", 1), ("__resume__", ["1", "2"]), ("a", 2)], "task")
+    assert read(saver, stored).pending_writes == [
+        ("task", "__resume__", ["1", "2"]),
+        ("task", "a", 1),
+        ("task", "a", 2),
+    ]
+
+
 def test_list_over_namespaces_and_threads(client: Client) -> None:
     saver = StateraftSaver(client, prefix=uuid.uuid4().hex)
     places = [("t1", ""), ("t2", ""), ("t1", "child|" + "x" * 300), ("t1", "")]
@@ -286,6 +297,30 @@ def graph() -> Any:
     builder.add_edge("a", "b")
     builder.add_edge("b", END)
     return builder
+
+
+def trip() -> Any:
+    builder = StateGraph(Counted)
+    builder.add_node("ask", lambda _: {"steps": [interrupt("from?"), interrupt("to?")]})
+    builder.add_edge(START, "ask")
+    builder.add_edge("ask", END)
+    return builder
+
+
+def test_a_node_of_two_interrupts(saver: StateraftSaver, config: Any) -> None:
+    app = trip().compile(checkpointer=saver)
+    app.invoke({"steps": ["begin"]}, config)
+    app.invoke(Command(resume="Basel"), config)
+    app.invoke(Command(resume="Oslo"), config)
+    assert app.get_state(config).values == {"steps": ["begin", "Basel", "Oslo"]}
+
+
+async def test_a_node_of_two_interrupts_that_is_awaited(async_saver: AsyncStateraftSaver, config: Any) -> None:
+    app = trip().compile(checkpointer=async_saver)
+    await app.ainvoke({"steps": ["begin"]}, config)
+    await app.ainvoke(Command(resume="Basel"), config)
+    await app.ainvoke(Command(resume="Oslo"), config)
+    assert (await app.aget_state(config)).values == {"steps": ["begin", "Basel", "Oslo"]}
 
 
 def test_a_graph_goes_on_in_another_process(cluster: Cluster, config: Any) -> None:

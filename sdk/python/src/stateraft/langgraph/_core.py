@@ -235,8 +235,9 @@ class Core(BaseCheckpointSaver[str]):
         prefix = writes_prefix(ns, config["configurable"]["checkpoint_id"], task_id)
         mains: list[SetOp] = []
         early: list[SetOp] = []
-        for place, (channel, value) in enumerate(writes):
-            index = WRITES_IDX_MAP.get(channel, place)
+        # A task that was resumed several times has several RESUMEs, the last of which has them all.
+        last = {WRITES_IDX_MAP.get(channel, place): (channel, value) for place, (channel, value) in enumerate(writes)}
+        for index, (channel, value) in last.items():
             document = {"task": task_id, "path": task_path, "channel": channel, "index": index}
             main, pieces = put_document(f"{prefix}{index}", document | {"value": self._dump(value)})
             mains.append(SetOp(main.key, main.value, expected_version=0 if index >= 0 else None))
