@@ -169,7 +169,7 @@ const removeTimeout = 10 * time.Second
 
 // remove asks until the member is gone: there may be no leader at first.
 func (s *Scene) remove(ctx context.Context, at, member *node.Node) error {
-	err := s.waitJoined(ctx, removeTimeout, func(ctx context.Context) error { return at.RemoveMember(ctx, member.Name) })
+	err := s.waitJoined(ctx, removeTimeout, at.Removal(member.Name))
 	if err != nil {
 		return fmt.Errorf("%s cannot be removed at %s: %w", member.Name, at.Name, err)
 	}

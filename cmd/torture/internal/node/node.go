@@ -219,9 +219,19 @@ func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 	return n.admin.Cluster.TransferLeadership(ctx, to)
 }
 
-// RemoveMember asks this node to take another out of the cluster.
-func (n *Node) RemoveMember(ctx context.Context, name string) error {
-	return n.admin.Cluster.RemoveMember(ctx, name)
+// Removal returns what asks this node to take another out of the cluster, to be
+// called until it returns nil. A member that is not found, after an attempt whose
+// outcome is unknown, was removed by that.
+func (n *Node) Removal(name string) func(context.Context) error {
+	maybe := false
+	return func(ctx context.Context) error {
+		err := n.admin.Cluster.RemoveMember(ctx, name)
+		if maybe && errors.Is(err, client.ErrNotFound) {
+			return nil
+		}
+		maybe = maybe || errors.Is(err, client.ErrOutcomeUnknown)
+		return err
+	}
 }
 
 // SetOnce asks this node to give a key a value, if it has none.
