@@ -51,6 +51,13 @@ func newMonotonic() func() time.Duration {
 // while it finds what it stamped itself: that may be as old as an outage is long. It
 // reports whether the estimate rests on another term than before.
 func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed bool) {
+	return c.observeSince(stamp, c.monotonic(), term, live)
+}
+
+// observeSince is observe for an entry that was stamped at that moment of the
+// monotonic clock, at the latest. To a leader, which took that into account before
+// its term, it is stamped now.
+func (c *clusterClock) observeSince(stamp int64, at time.Duration, term uint64, live bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func(was uint64) { changed = c.term != was }(c.term)
@@ -58,19 +65,22 @@ func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed boo
 		c.leading = 0 // whether this node has heard of it or not
 	}
 	own := c.leading != 0 || c.live && term == c.led
-	ahead := stamp > c.nowLocked()
+	if own {
+		at = c.monotonic()
+	}
+	ahead := stamp+c.passed(at) > c.nowLocked()
 	switch {
 	case own:
 		c.term = max(c.term, term)
 	case term > c.term, term == c.term && live && !c.live:
-		c.setLocked(stamp)
+		c.base, c.since = stamp, at
 		c.term, c.live = term, live
 		return
 	case c.live && !live:
 		return
 	}
 	if ahead || !own && term == c.term {
-		c.setLocked(stamp)
+		c.base, c.since = stamp, at
 	}
 	c.live = c.live || live
 	return
@@ -87,15 +97,15 @@ func (c *clusterClock) arrived(index, term uint64) {
 	c.came = arrival{index, term, c.monotonic()}
 }
 
-// age returns how long ago at least, in µs, the entry was stamped: an outage may
-// lie between its coming and its being applied.
-func (c *clusterClock) age(index, term uint64) int64 {
+// cameAt returns when the entry came, at the latest: an outage may lie between that
+// and its being applied.
+func (c *clusterClock) cameAt(index, term uint64) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.came.index != index || c.came.term != term {
-		return 0
+		return c.monotonic()
 	}
-	return (c.monotonic() - c.came.at).Microseconds()
+	return c.came.at
 }
 
 // accountsFor takes note that all entries up to index, which is of that term, have
@@ -166,7 +176,6 @@ func (c *clusterClock) lead(base int64, asked, term uint64) {
 func (c *clusterClock) follow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setLocked(c.nowLocked())
 	c.leading = 0
 }
 
@@ -204,7 +213,10 @@ func (c *clusterClock) wallTime() int64 {
 	return c.wall().UnixMicro() + c.tie
 }
 
-func (c *clusterClock) nowLocked() int64 { return c.base + (c.monotonic() - c.since).Microseconds() }
+func (c *clusterClock) nowLocked() int64 { return c.base + c.passed(c.since) }
+
+// passed returns how many µs have passed since a moment of the monotonic clock.
+func (c *clusterClock) passed(at time.Duration) int64 { return (c.monotonic() - at).Microseconds() }
 
 // until returns how long it is until cluster time t.
 func (c *clusterClock) until(t int64) time.Duration {

@@ -203,10 +203,7 @@ func TestReplicaNeverVotes(t *testing.T) {
 
 func TestRemoveDeadNode(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
-	dead := c.Follower()
-	name := dead.Config.Name
-	dead.Set(t, "ns", "k", "0") // or it may be gone before the others have its name
-	dead.Stop(t)
+	name := stopFollower(t, c)
 	remove(t, c, c.Running()[0], name)
 	for _, n := range c.Running() {
 		if err := n.RemoveMember(within(t, clustertest.Patience), name); !errors.Is(err, cluster.ErrNotFound) {
@@ -214,6 +211,15 @@ func TestRemoveDeadNode(t *testing.T) {
 		}
 	}
 	c.Running()[1].Set(t, "ns", "k", "1")
+}
+
+// stopFollower stops one and returns the name that the others know it by.
+func stopFollower(t *testing.T, c *clustertest.Cluster) (name string) {
+	t.Helper()
+	n := c.Follower()
+	n.Set(t, "ns", "k", "0") // or it may be gone before the others have its name
+	n.Stop(t)
+	return n.Config.Name
 }
 
 func TestRemoveLeader(t *testing.T) {
@@ -228,10 +234,7 @@ func TestRemoveLeader(t *testing.T) {
 // nothing has changed then; the one that is down can be removed.
 func TestRemoveNeedsMajority(t *testing.T) {
 	c := clustertest.New(t, 3, nil)
-	down := c.Follower()
-	name := down.Config.Name
-	down.Set(t, "ns", "k", "0") // or it may be gone before the others have its name
-	down.Stop(t)
+	name := stopFollower(t, c)
 	for _, n := range c.Running() {
 		clustertest.Eventually(t, "refused to remove "+n.Config.Name, func() error {
 			err := c.Running()[0].RemoveMember(within(t, clustertest.Patience), n.ID())

@@ -235,8 +235,9 @@ func TestClockAccountsFor(t *testing.T) {
 	}{
 		{func() { apply(5, 1) }, 5},
 		{func() { apply(6, 1) }, 6},
-		{func() { n.onApply(&raft.Log{Index: 7, Term: 1}, nil) }, 6}, // has no stamp
-		{func() { n.clock.observe(0, 3, true); apply(8, 2) }, 6},     // another leader may have taken the place of term 3's
+		{func() { n.onApply(&raft.Log{Index: 7, Term: 1}, nil) }, 7}, // has no stamp that could be missed
+		{func() { n.onApply(&raft.Log{Index: 8, Term: 2}, nil) }, 7}, // of a leader whose time is not known
+		{func() { n.clock.observe(0, 3, true); apply(8, 2) }, 7},     // another leader may have taken the place of term 3's
 		{func() { n.onRestore(9) }, 9},
 		{func() {
 			if _, _, ok := bootTime(); ok {

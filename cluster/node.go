@@ -230,7 +230,9 @@ func (n *Node) goLoop(f func(context.Context)) { n.wg.Go(func() { f(n.ctx) }) }
 func (n *Node) onApply(last, stamped *raft.Log) {
 	if stamped != nil {
 		n.observe(stamped)
+		n.clock.accountsFor(stamped.Index, stamped.Term)
 	}
+	n.clock.accountsFor(last.Index, last.Term)
 	t := n.term.Load()
 	if t == nil {
 		return
@@ -247,16 +249,16 @@ const outage = 100 * time.Millisecond
 
 // observe has the clock take note of an entry that is applied.
 func (n *Node) observe(l *raft.Log) {
-	now := n.state.Clock()
-	if age := n.clock.age(l.Index, l.Term); age >= outage.Microseconds() {
-		if stamp, err := fsm.Stamp(l.Data); err == nil {
-			now = max(now, stamp+age)
-		}
-	}
-	if n.clock.observe(now, l.Term, l.Index > n.logEnd) {
+	now, live := n.state.Clock(), l.Index > n.logEnd
+	if n.clock.observe(now, l.Term, live) {
 		n.noteDue.signal()
 	}
-	n.clock.accountsFor(l.Index, l.Term)
+	at := n.clock.cameAt(l.Index, l.Term)
+	if age := n.clock.monotonic() - at; age >= outage {
+		if stamp, err := fsm.Stamp(l.Data); err == nil && stamp+age.Microseconds() > now {
+			n.clock.observeSince(stamp, at, l.Term, live)
+		}
+	}
 }
 
 // onRestore is called when a snapshot has replaced the state.

@@ -187,7 +187,7 @@ func (c *simCheck) time(index uint64, proposed time.Time) {
 	if !c.founded {
 		c.least, c.most = behind, behind
 	}
-	bound := c.most - 2*time.Microsecond // clocks count whole ones, and so does an age
+	bound := c.most - time.Microsecond // clocks count whole ones
 	if c.booted {
 		bound = c.least - simBoot
 	}
