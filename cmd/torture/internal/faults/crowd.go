@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -41,6 +42,9 @@ const (
 
 	// headerLimit is how long a node gives a client for a header, and a little.
 	headerLimit = 12 * time.Second
+	// openPatience is how long the end of a connection is waited for: a read whose
+	// deadline is over does not look whether it has come.
+	openPatience = time.Second
 	// proxyIdle is how long a stream may be silent: longer than the 15 s of the
 	// contract and a pause of its node, and shorter than what proxies cut.
 	proxyIdle = 25 * time.Second
@@ -203,22 +207,21 @@ func slowloris(_ context.Context, s *Scene) (Hurt, error) {
 }
 
 // stillOpen counts connections that the other side has not ended.
-func stillOpen(conns []net.Conn) (open int) {
-	b := make([]byte, 1024)
+func stillOpen(conns []net.Conn) int {
+	var open atomic.Int64
+	var wg sync.WaitGroup
+	deadline := time.Now().Add(openPatience)
 	for _, c := range conns {
-		c.SetReadDeadline(time.Now().Add(time.Millisecond))
-		for {
-			_, err := c.Read(b)
-			if err == nil {
-				continue // a refusal in plain text
-			}
+		wg.Go(func() {
+			c.SetReadDeadline(deadline)
+			_, err := io.Copy(io.Discard, c) // a refusal in plain text may come first
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				open++
+				open.Add(1)
 			}
-			break
-		}
+		})
 	}
-	return open
+	wg.Wait()
+	return int(open.Load())
 }
 
 // idleProxy reads streams on which nothing happens through a proxy that cuts
