@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import importlib.resources
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from stateraft import Client, InvalidRequestError, RawJson, SetOp, VersionConflictError
+from stateraft import AsyncClient, Client, InvalidRequestError, RawJson, SetOp, VersionConflictError
 from stateraft._json import encode, parse
 from stateraft._sse import Decoder
 from stateraft.errors import error
@@ -126,3 +128,28 @@ def test_an_error_says_what_happened() -> None:
     e = error("NO_ANSWER", "reset", outcome="unknown", endpoint="http://a")
     assert str(e) == "NO_ANSWER: reset (http://a); the outcome of the write is unknown"
     assert isinstance(error("VERSION_CONFLICT", ""), VersionConflictError)
+
+
+async def test_a_subscription_that_is_cancelled_before_it_began_leaves_no_stream() -> None:
+    asked, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def node(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await go_on.wait()
+        with suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(node, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        async with AsyncClient(f"http://{host}:{port}", attempt_timeout=60) as client:
+            subscribing = asyncio.create_task(client.state.subscribe("w", "k"))
+            await asyncio.wait_for(asked.wait(), 60)
+            subscribing.cancel()
+            await asyncio.wait({subscribing})
+            go_on.set()
+            await asyncio.wait_for(ended.wait(), 30)
+        assert subscribing.cancelled()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import operator
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -277,6 +279,123 @@ def test_deleting_runs_moves_the_head(saver: StateraftSaver, config: Any) -> Non
     saver.put(first, empty_checkpoint(), {"source": "loop", "step": 1, "run_id": "r"}, {})
     saver.delete_for_runs(["r"])
     assert read(saver, config).config == first
+
+
+class Disturbed(StateraftSaver):
+    """A saver before one of whose calls something else happens."""
+
+    def __init__(self, client: Client, prefix: str, moment: int, happens: Callable[[], object]) -> None:
+        super().__init__(client, prefix=prefix)
+        self._left = moment
+        self._happens = happens
+
+    def _result(self, steps: Any) -> Any:
+        if self._left == 0:
+            self._happens()
+        self._left -= 1
+        return super()._result(steps)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was through before the moment came."""
+        return self._left >= 0
+
+
+def begin_run(saver: StateraftSaver, config: Any) -> CheckpointTuple:
+    """Put two checkpoints with the same values, the second in the run r, and return that one."""
+    put(saver, config, kept="k", changed=1)
+    first = read(saver, config)
+    checkpoint = empty_checkpoint()
+    checkpoint["channel_versions"] = first.checkpoint["channel_versions"]
+    saver.put(first.config, checkpoint, {"source": "loop", "step": 1, "run_id": "r"}, {})
+    return read(saver, config)
+
+
+@pytest.mark.parametrize(("remove", "what"), [("prune", ["t"]), ("delete_for_runs", ["r"]), ("delete_thread", "t")])
+@pytest.mark.parametrize("ns", ["", "child"])
+def test_what_is_put_while_others_are_removed(client: Client, remove: str, what: Any, ns: str) -> None:
+    """Before each of the calls in turn another writer goes on from the head, or begins a namespace."""
+    thread: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    place: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ns}}
+    for moment in itertools.count():
+        prefix = uuid.uuid4().hex
+        other = StateraftSaver(client, prefix=prefix)
+        head = begin_run(other, thread)
+        stored: list[Any] = []
+
+        def go_on(other: Any = other, head: Any = head, stored: list[Any] = stored) -> None:
+            with suppress(VersionConflictError):  # of a head that went
+                parents = {} if ns else head.checkpoint["channel_versions"]
+                stored.append(put(other, place if ns else head.config, parents, changed=2))
+
+        remover = Disturbed(client, prefix, moment, go_on)
+        getattr(remover, remove)(what)
+        if remover.over:
+            return
+        left = other.get_tuple(place)
+        keys = client.state.list(f"{prefix}:t").keys
+        if left is None:
+            assert remove == "delete_thread" or not stored, moment
+            assert remove != "delete_thread" or keys == [], moment
+            continue
+        values = {"changed": 2} if ns else {"kept": "k", "changed": 2}
+        if stored:
+            assert left.config == stored[0], moment
+            assert left.checkpoint["channel_values"] == values, moment
+        if remove == "delete_thread":
+            assert [key[:2] for key in keys] == ["b/", "c/", "h/"], moment
+            assert ns, moment
+
+
+class Busy(StateraftSaver):
+    """A saver before each of whose atomic writes another one goes on from the head."""
+
+    def __init__(self, client: Client, config: Any) -> None:
+        super().__init__(client, prefix="busy")
+        self.other = StateraftSaver(client, prefix="busy")
+        self._config = config
+
+    def _atomic(self, thread: str, ops: Any) -> Any:
+        put(self.other, read(self.other, self._config).config)
+        return super()._atomic(thread, ops)
+
+
+def test_a_thread_on_which_all_the_time_something_is_put_stays(client: Client, config: Any) -> None:
+    remover = Busy(client, config)
+    put(remover.other, put(remover.other, config))
+    thread = config["configurable"]["thread_id"]
+    with pytest.raises(VersionConflictError):
+        remover.prune([thread])
+    with pytest.raises(VersionConflictError):
+        remover.delete_thread(thread)
+    assert len([t for t in remover.other.list(None) if t.config["configurable"]["thread_id"] == thread]) == 22
+
+
+def test_a_thread_begun_anew_while_it_is_deleted_stays(client: Client) -> None:
+    """Another writer begins it before each of the calls in turn that finds it gone."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    for moment in itertools.count():
+        prefix = uuid.uuid4().hex
+        other = StateraftSaver(client, prefix=prefix)
+        stored = config
+        for n in range(130):  # more than are deleted at once
+            stored = put(other, stored, value=n)
+        begun: list[Any] = []
+
+        def begin(other: Any = other, begun: list[Any] = begun) -> None:
+            if other.get_tuple(config) is None:
+                begun.append(put(other, config, value="anew"))
+
+        remover = Disturbed(client, prefix, moment, begin)
+        remover.delete_thread("t")
+        if remover.over:
+            assert moment > 4
+            return
+        if begun:
+            latest = read(other, config)
+            assert latest.config == begun[0], moment
+            assert latest.checkpoint["channel_values"] == {"value": "anew"}, moment
+            assert len(list(other.list(None))) == 1, moment
 
 
 def test_without_a_thread(saver: StateraftSaver) -> None:

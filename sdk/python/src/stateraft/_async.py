@@ -110,7 +110,11 @@ class AsyncSubscription:
         self._teller: asyncio.Task[None] | None = None
 
     async def _begin(self) -> AsyncSubscription:
-        await self._advance(until_begun=True)
+        try:
+            await self._advance(until_begun=True)
+        except BaseException:  # cancelled, say: nobody else can close it
+            await self.close()
+            raise
         if self._feed.callback:
             self._teller = asyncio.create_task(self._tell(), name="stateraft-subscription")
         return self

@@ -9,6 +9,8 @@ an older checkpoint that was read by its id, is none.
 
 A thread's id has at most 240 bytes; a state of any size may be put. Threads with
 up to 127 checkpoints and namespaces are deleted at once, longer ones piecemeal.
+What is put meanwhile is kept, or refused: `delete_thread`, `delete_for_runs` and
+`prune` begin anew if they find that, and raise a VersionConflictError after ten times.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import random
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
 
@@ -41,7 +42,7 @@ from .._documents import (
     piece_keys,
     put_document,
 )
-from .._model import Entry, Op, Page, SetOp
+from .._model import CheckOp, DeleteOp, Entry, Op, Page, SetOp
 from .._state import StateCalls
 from .._steps import Steps
 from ..errors import VersionConflictError, error
@@ -52,7 +53,8 @@ Plan = Generator[list[Steps[Any]], list[Any], T]
 Config = RunnableConfig | dict[str, Any]
 
 MOST_REMEMBERED = 10_000
-_COPIED = ("h/", "c/", "w/", "b/", "x/")  # what refers to something, before what it refers to
+MOST_TRIES = 10  # of a removal that finds a head moved
+_ORDER = ("h/", "c/", "w/", "b/", "x/")  # what refers to something, before what it refers to
 
 
 class _Heads:
@@ -260,21 +262,34 @@ class Core(BaseCheckpointSaver[str]):
     # Deleting
 
     def _plan_delete_thread(self, thread: str) -> Plan[None]:
-        """Remove a thread, its checkpoints first: all at once, if it has up to 127."""
-        # Before the head: whoever begins the thread anew finds none, and registers it.
+        """Remove a thread, its heads first: all at once, if it has up to 127 checkpoints and namespaces."""
+        # Before the heads: whoever begins the thread anew finds none, and registers it.
         yield [self._calls.delete(self._index, thread, idempotency_key=uuid.uuid4().hex)]
-        for prefixes in (("h/", "c/"), ("w/", "b/", "x/")):
-            keys: list[str] = []
-            for prefix in prefixes:
-                keys += yield from self._keys(thread, prefix)
-            yield from self._write(thread, deletes(keys))
+        try:
+            yield from self._again_if_moved(partial(self._delete_all, thread))
+        except VersionConflictError:
+            yield from self._register(thread)
+            raise
+
+    def _delete_all(self, thread: str) -> Plan[None]:
+        heads = yield from self._entries(thread, "h/")
+        # All are listed before any goes: what is put after the heads went is of the thread begun anew.
+        keys = yield from self._keys(thread, "")
+        ops: list[Op] = [DeleteOp(head.key, head.version) for head in heads]
+        rest = sorted(set(keys) - {head.key for head in heads}, key=lambda key: _ORDER.index(key[:2]))
+        ops += [CheckOp(key, 0) if key.startswith("h/") else DeleteOp(key) for key in rest]  # one begun since then
+        yield from self._write(thread, ops)
 
     def _plan_delete_for_runs(self, run_ids: Iterable[str]) -> Plan[None]:
         runs = set(run_ids)
         for thread in (yield from self._threads()) if runs else []:
-            records = yield from self._records(thread)
-            gone = [r for r in records if self._load(r["metadata"]).get("run_id") in runs]
-            yield from self._remove(thread, records, gone)
+            yield from self._again_if_moved(partial(self._delete_runs, thread, runs))
+
+    def _delete_runs(self, thread: str, runs: set[str]) -> Plan[None]:
+        heads = yield from self._entries(thread, "h/")
+        records = yield from self._records(thread)
+        gone = [r for r in records if self._load(r["metadata"]).get("run_id") in runs]
+        yield from self._remove(thread, heads, records, gone)
 
     def _plan_prune(self, threads: Iterable[str], strategy: str) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
@@ -282,13 +297,27 @@ class Core(BaseCheckpointSaver[str]):
         for thread in threads:
             if strategy == "delete":
                 yield from self._plan_delete_thread(thread)
-                continue
-            records = yield from self._records(thread)
-            heads = yield from self._entries(thread, "h/")
-            kept = {entry.value["id"] for entry in heads}
-            for latest in [r for r in records if r["id"] in kept]:
-                kept |= yield from self._delta_chain(thread, latest, records)
-            yield from self._remove(thread, records, [r for r in records if r["id"] not in kept])
+            else:
+                yield from self._again_if_moved(partial(self._keep_latest, thread))
+
+    def _keep_latest(self, thread: str) -> Plan[None]:
+        heads = yield from self._entries(thread, "h/")
+        records = yield from self._records(thread)
+        kept = {entry.value["id"] for entry in heads}
+        for latest in [r for r in records if r["id"] in kept]:
+            kept |= yield from self._delta_chain(thread, latest, records)
+        yield from self._remove(thread, heads, records, [r for r in records if r["id"] not in kept])
+
+    def _again_if_moved(self, plan: Callable[[], Plan[None]]) -> Plan[None]:
+        """Carry out a plan, anew if a checkpoint was put while it read."""
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                yield from plan()
+            except VersionConflictError:
+                if not left:
+                    raise
+            else:
+                return
 
     def _delta_chain(self, thread: str, latest: Document, records: list[Document]) -> Plan[set[str]]:
         """Return the ancestors from whose writes the latest checkpoint's delta channels are made."""
@@ -306,8 +335,11 @@ class Core(BaseCheckpointSaver[str]):
                 chain.add(at["id"])
         return chain
 
-    def _remove(self, thread: str, records: list[Document], gone: list[Document]) -> Plan[None]:
-        """Remove checkpoints, their writes, and the values that no other one has."""
+    def _remove(self, thread: str, heads: list[Entry], records: list[Document], gone: list[Document]) -> Plan[None]:
+        """Remove checkpoints, their writes, and the values that no other one has.
+
+        Heads were read before records: if none has moved since, the records are all there are.
+        """
         if not gone:
             return
         ids = {(r["ns"], r["id"]) for r in gone}
@@ -318,18 +350,7 @@ class Core(BaseCheckpointSaver[str]):
         keys += self._blob_keys(gone) - self._blob_keys(left)
         stored = yield [self._get(thread, key) for key in keys]
         keys += [piece for entry in stored if entry for piece in piece_keys(entry.value)]
-        moved = yield from self._move_heads(thread, gone, left)
-        yield from self._write(thread, [*moved, *deletes(keys)])
-
-    def _move_heads(self, thread: str, gone: list[Document], left: list[Document]) -> Plan[list[Op]]:
-        """Return what points heads that are going to the newest checkpoints left."""
-        ops: list[Op] = []
-        for ns in {r["ns"] for r in gone}:
-            head = (yield [self._get(thread, head_key(ns))])[0]
-            rest = sorted(r["id"] for r in left if r["ns"] == ns)
-            if head and head.value["id"] not in rest:
-                ops += [SetOp(head_key(ns), {"id": rest[-1]})] if rest else deletes([head_key(ns)])
-        return ops
+        yield from self._write(thread, [*_move_heads(heads, ids, left), *deletes(keys)])
 
     def _blob_keys(self, records: Iterable[Document]) -> set[str]:
         return {
@@ -343,7 +364,7 @@ class Core(BaseCheckpointSaver[str]):
         if (yield from self._keys(target, "h/")):
             raise error("VERSION_CONFLICT", f"thread {target!r} is there already")
         copied: list[list[SetOp]] = []
-        for prefix in _COPIED:
+        for prefix in _ORDER:
             entries = yield from self._entries(source, prefix)
             expected = 0 if prefix == "h/" else None
             copied.append([SetOp(e.key, e.value, expected_version=expected) for e in entries])
@@ -428,6 +449,23 @@ def _place(config: Config) -> tuple[str, str]:
 
 def _config(thread: str, ns: str, checkpoint_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
+
+
+def _move_heads(heads: list[Entry], gone: set[tuple[str, str]], left: list[Document]) -> list[Op]:
+    """Return what points heads that are going to the newest checkpoints left, if no head has moved."""
+    read = {entry.key: entry for entry in heads}
+    ops: list[Op] = []
+    for ns in sorted({ns for ns, _ in gone}):
+        key = head_key(ns)
+        head = read.get(key)
+        rest = [r["id"] for r in left if r["ns"] == ns]
+        if head is None or (ns, head.value["id"]) not in gone:
+            ops.append(CheckOp(key, head.version if head else 0))
+        elif rest:
+            ops.append(SetOp(key, {"id": max(rest)}, expected_version=head.version))
+        else:
+            ops.append(DeleteOp(key, head.version))
+    return ops
 
 
 def _superseded(thread: str, ns: str, parent: str | None, e: VersionConflictError | None) -> Exception:
