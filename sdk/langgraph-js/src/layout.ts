@@ -12,13 +12,14 @@
 
 import { createHash } from "node:crypto"
 
+export const headsPrefix = "h/"
 export const checkpointsPrefix = "c/"
 
 /** How keys begin, in the order in which they are removed: what refers to something before what it refers to. */
-export const deletedInOrder: readonly string[] = ["h/", checkpointsPrefix, "w/", "b/", "x/"]
+export const deletedInOrder: readonly string[] = [headsPrefix, checkpointsPrefix, "w/", "b/", "x/"]
 
 export function headKey(ns: string): string {
-  return `h/${segment(ns)}`
+  return `${headsPrefix}${segment(ns)}`
 }
 
 export function checkpointKey(ns: string, id: string): string {

@@ -23,6 +23,9 @@ import { Heads } from "./heads.js"
 import * as layout from "./layout.js"
 import { Store } from "./store.js"
 
+/** How often a deletion begins, if a checkpoint is put each time. */
+const mostTries = 10
+
 /** A serialized value: its type, and its bytes in base64. */
 type Typed = [type: string, base64: string]
 
@@ -165,17 +168,38 @@ export class StateraftSaver extends BaseCheckpointSaver {
   }
 
   /**
-   * Removes a thread, its checkpoints first: all at once, if it has up to 127 with its namespaces. If it fails it may be
-   * called again; until then the thread may be missing among all threads.
+   * Removes a thread, its heads first: all at once, if it has up to 127 checkpoints and namespaces. It begins anew if a
+   * checkpoint is put meanwhile, and throws a VersionConflictError after ten times. If it fails it may be called again;
+   * until then the thread may be missing among all threads.
    */
   override async deleteThread(thread: string): Promise<void> {
     // Once the heads are gone the thread may begin anew: nothing is unregistered or looked up to be deleted after that.
     await this.#store.unregister(thread)
-    const keys = await Promise.all(layout.deletedInOrder.map((prefix) => this.#store.keys(thread, prefix)))
-    await this.#store.write(
-      thread,
-      keys.flat().map((key) => ({ op: "delete", key })),
-    )
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#store.write(thread, await this.#deletes(thread))
+      } catch (error) {
+        if (!(error instanceof VersionConflictError) || tries === mostTries) {
+          throw error
+        }
+      }
+    }
+  }
+
+  /** Returns what deletes a thread, if no head moves until then. */
+  async #deletes(thread: string): Promise<Op[]> {
+    const heads = await this.#store.entries(thread, layout.headsPrefix)
+    const known = new Set(heads.map(({ key }) => key))
+    const rest = (await this.#store.keys(thread, "")).filter((key) => !known.has(key))
+    rest.sort((a, b) => layout.deletedInOrder.indexOf(a.slice(0, 2)) - layout.deletedInOrder.indexOf(b.slice(0, 2)))
+    // A head that has come since the others were read must not lose its checkpoint.
+    return [
+      ...heads.map(({ key, version }): Op => ({ op: "delete", key, expectedVersion: version })),
+      ...rest.map(
+        (key): Op =>
+          key.startsWith(layout.headsPrefix) ? { op: "check", key, expectedVersion: 0 } : { op: "delete", key },
+      ),
+    ]
   }
 
   async #tuple(thread: string, record: CheckpointRecord): Promise<CheckpointTuple> {

@@ -166,6 +166,38 @@ test("a thread that begins anew while it is deleted keeps what it has begun with
   expect(found[0]?.checkpoint.channel_values).toEqual({ log: "anew" })
 })
 
+test.each([
+  ["goes on from the head", ""],
+  ["begins a namespace", "child"],
+])("nothing is left by halves of a thread that is deleted while a run %s", async (_, ns) => {
+  for (let moment = 0; ; moment++) {
+    const prefix = randomUUID()
+    const other = new StateraftSaver(client, { prefix })
+    const head = await put(other, { configurable: { thread_id: "t" } }, 1)
+    let left = moment
+    let stored: CheckpointTuple["config"] | undefined
+    const deleting = new StateraftClient({
+      endpoints: cluster.urls,
+      fetch: async (url, init) => {
+        if (left-- === 0) {
+          const config = ns === "" ? head : { configurable: { thread_id: "t", checkpoint_ns: ns } }
+          stored = await put(other, config, 2).catch(() => undefined) // the head is gone
+        }
+        return fetch(url, init)
+      },
+    })
+    await new StateraftSaver(deleting, { prefix }).deleteThread("t")
+    if (left >= 0) {
+      return // it was over before the moment came
+    }
+    const { keys } = await client.state.list(`${prefix}:t`)
+    if (keys.length > 0) {
+      expect(keys.map((key) => key.slice(0, 2))).toEqual(["b/", "c/", "h/"])
+      expect((await collect(other.list({}))).map(({ config }) => config)).toEqual([stored])
+    }
+  }
+})
+
 test("ordinary writes are kept as they were first put, special ones are replaced", async () => {
   const config = await put(saver, { configurable: { thread_id: "t" } }, 1)
   await saver.putWrites(
