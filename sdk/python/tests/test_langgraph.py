@@ -368,7 +368,7 @@ def test_a_thread_on_which_all_the_time_something_is_put_stays(client: Client, c
         remover.prune([thread])
     with pytest.raises(VersionConflictError):
         remover.delete_thread(thread)
-    assert len([t for t in remover.other.list(None) if t.config["configurable"]["thread_id"] == thread]) == 22
+    assert len(list(remover.other.list(config))) == 22
 
 
 def test_a_thread_begun_anew_while_it_is_deleted_stays(client: Client) -> None:

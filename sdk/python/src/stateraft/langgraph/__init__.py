@@ -11,6 +11,8 @@ A thread's id has at most 240 bytes; a state of any size may be put. Threads wit
 up to 127 checkpoints and namespaces are deleted at once, longer ones piecemeal.
 What is put meanwhile is kept, or refused: `delete_thread`, `delete_for_runs` and
 `prune` begin anew if they find that, and raise a VersionConflictError after ten times.
+If `delete_thread` fails it may be called again; until then the thread may be missing
+among all threads.
 """
 
 from __future__ import annotations

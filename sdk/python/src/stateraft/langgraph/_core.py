@@ -265,11 +265,7 @@ class Core(BaseCheckpointSaver[str]):
         """Remove a thread, its heads first: all at once, if it has up to 127 checkpoints and namespaces."""
         # Before the heads: whoever begins the thread anew finds none, and registers it.
         yield [self._calls.delete(self._index, thread, idempotency_key=uuid.uuid4().hex)]
-        try:
-            yield from self._again_if_moved(partial(self._delete_all, thread))
-        except VersionConflictError:
-            yield from self._register(thread)
-            raise
+        yield from self._again_if_moved(partial(self._delete_all, thread))
 
     def _delete_all(self, thread: str) -> Plan[None]:
         heads = yield from self._entries(thread, "h/")
