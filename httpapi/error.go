@@ -156,10 +156,14 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, rt *route,
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
-	writeJSON(w, p.code.status, p.append(nil, rt.form, rt.writes(r)))
+	outcome := ""
+	if !rt.proxied { // what came of that is the upstream's to say
+		outcome = p.outcome(rt.writes(r))
+	}
+	writeJSON(w, p.code.status, p.append(nil, rt.form, outcome))
 }
 
-func (p *problem) append(b []byte, f form, write bool) []byte {
+func (p *problem) append(b []byte, f form, outcome string) []byte {
 	b = append(b, `{"error":`...)
 	if f == agentForm {
 		b = appendString(b, p.code.agent)
@@ -170,9 +174,9 @@ func (p *problem) append(b []byte, f form, write bool) []byte {
 	}
 	b = append(b, `,"message":`...)
 	b = appendString(b, p.message)
-	if write {
+	if outcome != "" {
 		b = append(b, `,"outcome":`...)
-		b = appendString(b, p.outcome())
+		b = appendString(b, outcome)
 	}
 	for _, m := range p.members {
 		b = m.append(b, f)
@@ -203,8 +207,8 @@ func snakeCase(name string) string {
 	return b.String()
 }
 
-func (p *problem) outcome() string {
-	if p.unknown {
+func (p *problem) outcome(write bool) string {
+	if write && p.unknown {
 		return "unknown"
 	}
 	return "not_applied"
