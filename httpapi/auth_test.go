@@ -98,6 +98,8 @@ func TestEveryRouteAsks(t *testing.T) {
 			{"Authorization", rootToken}, {"Authorization", "Basic " + rootToken},
 			{auth.HeaderKey, unknown}, {auth.HeaderKey, ""},
 			{auth.HeaderKey, unknown, "Authorization", "Bearer " + rootToken},
+			{auth.HeaderKey, unknown, auth.HeaderCntrlNodeKey, rootToken},
+			{auth.HeaderCntrlNodeKey, ""},
 			{"Authorization", "Bearer " + rootToken, "Authorization", "Bearer " + rootToken},
 		} {
 			x.denied(what, ask(headers...), 401, "UNAUTHORIZED")
@@ -112,6 +114,7 @@ func TestEveryRouteAsks(t *testing.T) {
 			if (scope == rt.scope || scope == auth.Admin) && !rt.root {
 				x.admitted(what+" with "+scope.String(), ask(as(token)...))
 				x.admitted(what+" with "+scope.String(), ask(auth.HeaderKey, token, "Authorization", "Bearer of-a-provider"))
+				x.admitted(what+" with "+scope.String(), ask(auth.HeaderCntrlNodeKey, token))
 			} else {
 				x.denied(what+" with "+scope.String(), ask(as(token)...), 403, "FORBIDDEN")
 			}

@@ -142,13 +142,16 @@ func TestPublishedPythonClient(t *testing.T) {
 	if python == "" {
 		t.Skip("STATERAFT_TEST_PYTHON names no interpreter with the published clients; scripts/test.sh sets it")
 	}
-	c := startCluster(t)
-	for i, n := range c.nodes {
-		cmd := exec.Command(python, "testdata/cntrlnode_client.py", strings.TrimPrefix(n.url, "http://"), fmt.Sprint("wf-", i))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("node %d: %v\n%s", i+1, err, out)
+	drive := func(n *processNode, args ...string) {
+		args = append([]string{"testdata/cntrlnode_client.py", strings.TrimPrefix(n.url, "http://")}, args...)
+		if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", n.url, err, out)
 		}
 	}
+	for i, n := range startCluster(t).nodes {
+		drive(n, fmt.Sprint("wf-", i))
+	}
+	drive(startClusterWithAuth(t).nodes[0], "wf", testRootToken)
 }
 
 // Ensure a write on one node is read on another at once: linearizable by

@@ -5,15 +5,18 @@ import "strings"
 // Headers that carry a key, in canonical form.
 const (
 	HeaderKey           = "X-Mnexium-Key"
+	HeaderCntrlNodeKey  = "X-Cntrlnode-Key" // of the published cntrlnode-sdk
 	HeaderAuthorization = "Authorization"
 )
 
 // FromHeader returns the token that a request's header carries; "" if it
-// carries none. X-Mnexium-Key wins: Authorization may then be for somebody
-// else. A header that is there and holds no token is ErrMalformed.
+// carries none. X-Mnexium-Key wins, and then X-CntrlNode-Key: Authorization may be
+// for somebody else. A header that is there and holds no token is ErrMalformed.
 func FromHeader(h map[string][]string) (string, error) {
-	if values, sent := h[HeaderKey]; sent {
-		return only(values)
+	for _, name := range []string{HeaderKey, HeaderCntrlNodeKey} {
+		if values, sent := h[name]; sent {
+			return only(values)
+		}
 	}
 	values, sent := h[HeaderAuthorization]
 	if !sent {

@@ -8,8 +8,8 @@ import (
 
 // Why a request has no principal. None of these repeats what was sent.
 var (
-	ErrMissing   = errors.New("an API key is required: Authorization: Bearer KEY, or x-mnexium-key")
-	ErrMalformed = errors.New("the API key is not sent as Authorization: Bearer KEY, or x-mnexium-key, once")
+	ErrMissing   = errors.New("an API key is required: Authorization: Bearer KEY, x-mnexium-key or X-CntrlNode-Key")
+	ErrMalformed = errors.New("the API key is not sent as Authorization: Bearer KEY, x-mnexium-key or X-CntrlNode-Key, once")
 	ErrUnknown   = errors.New("the API key is unknown, revoked or has run out")
 )
 

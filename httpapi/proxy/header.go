@@ -13,6 +13,7 @@ import (
 // but for those set anew in setKeys.
 const (
 	headerOurKey       = "X-Mnexium-Key"
+	headerOurOtherKey  = "X-Cntrlnode-Key"
 	headerOpenAIKey    = "X-Openai-Key"
 	headerAnthropicKey = "X-Anthropic-Key"
 	headerAPIKey       = "X-Api-Key"
@@ -28,7 +29,7 @@ var hopByHop = set(
 // notForwarded are request headers that end here: keys, what is ours, and what
 // is between the caller, the browser it runs in and this server.
 var notForwarded = set(
-	headerOurKey, headerOpenAIKey, headerAnthropicKey, headerAPIKey, headerAuth, "X-Google-Key",
+	headerOurKey, headerOurOtherKey, headerOpenAIKey, headerAnthropicKey, headerAPIKey, headerAuth, "X-Google-Key",
 	"X-Subject-Id", "X-Session-Id",
 	"Cookie", "Origin", "Referer", "Expect", "Host", "Content-Length",
 	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
@@ -58,7 +59,7 @@ func requestHeader(in http.Header, api inject.API, plain bool) http.Header {
 // setKeys passes the provider's key on. Authorization is the provider's only
 // if our own key came beside it.
 func setKeys(out, in http.Header, api inject.API) {
-	if in.Get(headerOurKey) != "" && len(in[headerAuth]) > 0 {
+	if (in.Get(headerOurKey) != "" || in.Get(headerOurOtherKey) != "") && len(in[headerAuth]) > 0 {
 		out[headerAuth] = in[headerAuth]
 	}
 	if api != inject.Messages {

@@ -64,7 +64,7 @@ func TestEndpoints(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	ours := []string{
-		"X-Mnexium-Key", "ours", "X-Subject-ID", "u", "X-Session-ID", "s", "X-Stateraft-Min-Revision", "7", "X-Mnx-Memory-Policy", "p",
+		"X-Mnexium-Key", "ours", "X-Cntrlnode-Key", "ours", "X-Subject-ID", "u", "X-Session-ID", "s", "X-Stateraft-Min-Revision", "7", "X-Mnx-Memory-Policy", "p",
 		"X-Google-Key", "g", "Cookie", "c=1", "Origin", "https://app", "Referer", "https://app/x", "X-Forwarded-For", "10.0.0.1",
 		"Connection", "keep-alive, x-hop", "X-Hop", "1", "Keep-Alive", "timeout=5", "Te", "trailers", "Proxy-Authorization", "Basic x", "Upgrade", "h2c",
 	}

@@ -1,5 +1,6 @@
 """Drives the published cntrlnode-sdk, unmodified, through all it offers for
-state. Arguments: host:port, and a workflow of the caller's own."""
+state. Arguments: host:port, a workflow of the caller's own, and an API key if one is
+asked for."""
 import asyncio
 import contextlib
 import sys
@@ -7,8 +8,8 @@ import sys
 from cntrlnode import CntrlNodeClient, CntrlNodeError
 
 
-async def main(host: str, workflow: str) -> None:
-    async with CntrlNodeClient(host=host) as client:
+async def main(host: str, workflow: str, key: str | None = None) -> None:
+    async with CntrlNodeClient(host=host, api_key=key) as client:
         state = client.state
         assert await state.get(workflow, "absent") is None
         assert await state.list(workflow) == []
