@@ -38,6 +38,7 @@ func (s *Server) listAgentState(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	page := state.List(namespace, q)
+	cut(&page, appendAgentEntry)
 	setRevision(w, page.Point.Revision)
 	writeAgentList(w, page)
 	return nil

@@ -13,7 +13,8 @@ import (
 const (
 	defaultPage  = 1_000
 	maxPage      = 10_000
-	maxPageBytes = 4 << 20 // a page ends with the entry that passes it
+	maxPageBytes = 4 << 20 // of its body; a page always has an entry
+	pageFrame    = 4 << 10 // what the body has beside the entries, and more
 )
 
 // listChunk is how much of a list is gathered before it is sent.
@@ -48,6 +49,9 @@ func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	page := state.List(namespace, l.query)
+	if l.values {
+		cut(&page, l.appendKey, appendListed)
+	}
 	setRevision(w, page.Point.Revision)
 	writeList(w, l, page)
 	return nil
@@ -119,6 +123,23 @@ func (r *request) wantsObjects() (bool, error) {
 		return true, nil
 	}
 	return false, refuse(codeInvalidRequest, "query parameter keys must be names or objects")
+}
+
+// cut ends the page where its body would pass maxPageBytes. An entry is in the body
+// as each of the functions appends it.
+func cut(page *fsm.Page, appendOne ...func([]byte, fsm.Entry) []byte) {
+	var b []byte
+	left := maxPageBytes - pageFrame
+	for i, e := range page.Entries {
+		b = b[:0]
+		for _, f := range appendOne {
+			b = append(f(b, e), ',')
+		}
+		if left -= len(b); left < 0 && i > 0 {
+			page.Entries, page.More = page.Entries[:i], true
+			return
+		}
+	}
 }
 
 // writeList sends the page in chunks: a list without a limit has no bound, and

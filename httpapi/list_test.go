@@ -131,8 +131,18 @@ func TestListBounds(t *testing.T) {
 		x.ok(x.post(fmt.Sprintf("/v1/state/big/%d", i), big), "")
 	}
 	a := x.ok(x.get("/v1/state/big?values=true"), "")
-	if n := len(a.json["entries"].([]any)); n != 4 || a.json["next"] != "3" {
+	if n := len(a.json["entries"].([]any)); n != 3 || a.json["next"] != "2" {
 		t.Errorf("%d entries of 1 MiB in a page, next %v", n, a.json["next"])
+	}
+	for range 40 {
+		var ops []string
+		for i := range 128 {
+			ops = append(ops, fmt.Sprintf(`{"op":"set","key":"%s%d","value":%q}`, strings.Repeat("k", 500), x.revision()+uint64(i), strings.Repeat("v", 500)))
+		}
+		x.ok(x.post("/v1/state/long", `{"ops":[`+strings.Join(ops, ",")+`]}`), "")
+	}
+	if a := x.ok(x.get("/v1/state/long?values=true&limit=10000"), ""); len(a.body) > maxPageBytes || len(a.body) < maxPageBytes*9/10 || a.json["next"] == nil {
+		t.Errorf("a page of %d bytes, next %v", len(a.body), a.json["next"])
 	}
 	if n := len(x.ok(x.get("/v1/state/big"), "").json["keys"].([]any)); n != 5 {
 		t.Errorf("%d keys", n)
