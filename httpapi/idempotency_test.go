@@ -67,6 +67,9 @@ func TestIdempotentConflict(t *testing.T) {
 			return x.post(path, `{"value":1}`, headerIfMatch, `"1"`, headerIdempotency, "a")
 		}},
 		{"412 on delete", 412, func(x *api) answer { return x.delete(path, headerIfMatch, `*`, headerIdempotency, "a") }},
+		{"409 with the present value", 409, func(x *api) answer {
+			return x.post(path+"/version?returnCurrent=true", `{"value":1,"expectedVersion":1}`, headerIdempotency, "a")
+		}},
 		{"409 of an atomic write", 409, func(x *api) answer {
 			return x.post("/v1/state/wf", `{"ops":[{"op":"check","key":"k","expectedVersion":1}]}`, headerIdempotency, "a")
 		}},
@@ -77,8 +80,8 @@ func TestIdempotentConflict(t *testing.T) {
 			first := x.refused(tt.send(x), tt.status, "VERSION_CONFLICT")
 			x.ok(x.post(path, `{"value":0}`), `{"version":1}`) // the condition holds from here on
 			again := x.refused(tt.send(x), tt.status, "VERSION_CONFLICT")
-			if again.body != first.body {
-				t.Errorf("answers differ:\n%s\n%s", first.body, again.body)
+			if again.body != first.body || again.header.Get(headerRevision) != first.header.Get(headerRevision) {
+				t.Errorf("answers differ:\n%s\n%s\n%v\n%v", first.body, again.body, first.header, again.header)
 			}
 		})
 	}

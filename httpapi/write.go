@@ -40,7 +40,7 @@ func (s *Server) propose(w http.ResponseWriter, r *request, c *fsmpb.Command) (*
 	case fsmpb.Answer_CONFLICT:
 		cf := &conflict{command: c, op: int(a.FailedOp), version: a.CurrentVersion, precondition: hasPrecondition(r)}
 		if withCurrent {
-			s.readCurrent(ctx, cf)
+			s.readCurrent(ctx, w, cf)
 		}
 		return nil, cf.problem()
 	case fsmpb.Answer_IDEMPOTENCY_MISMATCH:
@@ -61,12 +61,19 @@ type conflict struct {
 }
 
 // readCurrent replaces the version by a fresh one together with its value. If
-// the state cannot be read in time, the conflict is told without a value.
-func (s *Server) readCurrent(ctx context.Context, cf *conflict) {
+// the state cannot be read in time, the conflict is told without a value, and so is
+// one that has an idempotency key and may be told again: it stays as it was first.
+func (s *Server) readCurrent(ctx context.Context, w http.ResponseWriter, cf *conflict) {
 	if s.cluster.ReadIndex(ctx) != nil {
 		return
 	}
-	entry, _, _ := s.cluster.State().Get(cf.command.Namespace, cf.command.Ops[cf.op].Key)
+	entry, _, at := s.cluster.State().Get(cf.command.Namespace, cf.command.Ops[cf.op].Key)
+	if entry.Version != cf.version {
+		if cf.command.IdempotencyKey != nil {
+			return
+		}
+		setRevision(w, at.Revision)
+	}
 	cf.version, cf.value = entry.Version, entry.Value
 }
 
