@@ -8,7 +8,7 @@ import (
 const (
 	// What browsers may send and read across origins.
 	corsRequestHeaders = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, " +
-		"X-Anthropic-Key, X-Api-Key, X-Mnexium-Key, X-OpenAI-Key, X-Session-ID, X-Subject-ID, " +
+		"X-Anthropic-Key, X-Api-Key, X-CntrlNode-Key, X-Mnexium-Key, X-OpenAI-Key, X-Session-ID, X-Subject-ID, " +
 		headerMinRevision + ", " + headerTimeout
 	corsResponseHeaders = "ETag, Retry-After, " + headerNode + ", " + headerRevision +
 		", X-Mnx-State-Key, X-Mnx-State-Version, X-Mnx-Subject-Id"
@@ -64,12 +64,17 @@ func (c *cors) answer(origin string) string {
 	return origin
 }
 
-// preflight answers a browser that asks whether it may send a request.
+// preflight answers a browser that asks whether it may send a request. What
+// it asks for may go with it: clients of the proxy send what their provider knows.
 func (c *cors) preflight(h http.Header, r *http.Request, methods string) {
 	if r.Header.Get("Access-Control-Request-Method") == "" || h.Get("Access-Control-Allow-Origin") == "" {
 		return
 	}
 	h.Set("Access-Control-Allow-Methods", methods)
-	h.Set("Access-Control-Allow-Headers", corsRequestHeaders)
+	headers := corsRequestHeaders
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		headers += ", " + asked
+	}
+	h.Set("Access-Control-Allow-Headers", headers)
 	h.Set("Access-Control-Max-Age", corsMaxAge)
 }

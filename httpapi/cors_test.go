@@ -32,7 +32,7 @@ func TestPreflight(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			x := newAPI(t, withOrigins(tt.origins...))
 			a := x.do("OPTIONS", "/v1/state/wf/k", "", "Origin", tt.origin,
-				"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "content-type")
+				"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "anthropic-version,content-type")
 			if a.status != 204 || a.body != "" {
 				t.Fatalf("got %d %s", a.status, a.body)
 			}
@@ -56,6 +56,7 @@ func TestPreflight(t *testing.T) {
 			for _, want := range []string{
 				"content-type", "if-match", "if-none-match", "idempotency-key", "authorization", "x-mnexium-key",
 				"x-subject-id", "x-session-id", "x-stateraft-min-revision", "x-stateraft-timeout", "last-event-id", "x-openai-key",
+				"anthropic-version",
 			} {
 				if !strings.Contains(headers, want) {
 					t.Errorf("header %s is not allowed", want)
