@@ -173,21 +173,21 @@ func (x *api) allLevel() bool {
 // its end. The versions of a key must rise by one from set to set.
 func versions(t *testing.T, events []told) map[string]uint64 {
 	t.Helper()
-	present, last, revision := map[string]uint64{}, map[string]uint64{}, uint64(0)
+	present, last, revision, synced := map[string]uint64{}, map[string]uint64{}, uint64(0), false
 	for _, e := range events {
 		switch e.json.Type {
 		case "":
 			if e.name != "synced" || e.id != e.json.Revision {
 				t.Fatalf("unexpected %+v", e)
 			}
-			revision = e.id
+			revision, synced = e.id, true
 			continue
 		case "snapshot":
-			if revision != 0 || e.id != 0 {
+			if synced || e.id != 0 {
 				t.Fatalf("a late snapshot event: %+v", e)
 			}
 		default:
-			if e.id <= revision || revision == 0 {
+			if e.id <= revision || !synced {
 				t.Fatalf("%+v after revision %d", e, revision)
 			}
 			revision = e.id

@@ -325,9 +325,10 @@ func TestDrainEndsStreams(t *testing.T) {
 	if e, ok := b.event(); !ok || e.id != 1 {
 		t.Fatalf("got %+v", e)
 	}
-	for x.server.streams.Stats().Revision < 1 { // what a is not told moves its cursor too
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "both are in their shards, and what a is not told has moved its cursor too", func() bool {
+		stats := x.server.streams.Stats()
+		return stats.Behind == 0 && stats.Revision == 1
+	})
 	x.ok(x.post("/v1/cluster/drain", ""), "")
 	a.blocks(": keep-alive\nid: 1\n\n", "")
 	b.blocks(": keep-alive\n\n", "")
