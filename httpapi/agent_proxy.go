@@ -22,6 +22,9 @@ func (s *Server) proxyRoutes() []*route {
 // sender's key.
 func (s *Server) pass(api inject.API) handler {
 	return func(w http.ResponseWriter, r *request) error {
+		if _, _, err := r.header(headerSubject); err != nil {
+			return err
+		}
 		ctx, release, err := s.streams.Hold(r.Context(), r.lease())
 		if err != nil {
 			return keyEnded(err)

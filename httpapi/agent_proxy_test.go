@@ -72,7 +72,7 @@ func TestProxyErrors(t *testing.T) {
 		x.refused(x.post(path, loads, headerMinRevision, "9"), 412, "revision_unknown"),
 		x.refused(x.post(path, loads, headerTimeout, "x"), 400, "invalid_request"),
 		x.refused(x.post(path, `{}`, "Origin", "https://evil.example"), 403, "forbidden"),
-		x.refused(x.get(path), 405, "method_not_allowed"),
+		x.refused(x.post(path, loads, headerSubject, "s", headerSubject, "t"), 400, "invalid_request"),
 	} {
 		if a.json["outcome"] != nil {
 			t.Errorf("an outcome, where nothing is written: %s", a.body)
