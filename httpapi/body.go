@@ -21,6 +21,9 @@ const (
 	// maxSmallBody bounds bodies that carry no value.
 	maxSmallBody = 64 << 10
 
+	// maxDiscarded bounds what is read of a body that is refused.
+	maxDiscarded = 16 << 20
+
 	// maxTTLSeconds keeps deadlines within instants that can be shown.
 	maxTTLSeconds = 100_000_000_000
 )
@@ -70,6 +73,14 @@ func (s *Server) readAll(w http.ResponseWriter, r *request, limit int) ([]byte, 
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
 	return body, bodyError(err, limit)
+}
+
+// discardBody reads what is left of a body: to a client that sends it all before it
+// looks, an answer and the end of the connection before that are a reset.
+func discardBody(r *http.Request) {
+	if r.Header.Get("Expect") == "" { // or it would be asked for
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscarded) // the client has left: nobody to tell
+	}
 }
 
 // bodySize returns the body's length or, if that is not told, the most it can
@@ -188,7 +199,7 @@ func ttl(raw []byte, name string) (int64, error) {
 		return 0, refuse(codeInvalidTTL, "%s must be a number of seconds, not %s", name, kindOf(raw))
 	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil || seconds < 0 || seconds > maxTTLSeconds {
+	if err != nil || seconds > maxTTLSeconds || raw[0] == '-' && !isZero(raw) {
 		return 0, refuse(codeInvalidTTL, "%s must be from 0 (no expiry) to %d seconds", name, int64(maxTTLSeconds))
 	}
 	if seconds == 0 && !isZero(raw) {

@@ -1,9 +1,14 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -141,5 +146,46 @@ func TestAppendString(t *testing.T) {
 	}
 	if got := string(appendString(nil, "a\xffb")); got != "\"a\uFFFDb\"" {
 		t.Errorf("invalid UTF-8 became %q", got)
+	}
+}
+
+// Ensure a client that sends all of a body before it looks finds the answer, and
+// not a connection that was reset.
+func TestRefusedBodyIsRead(t *testing.T) {
+	x := newAPI(t)
+	addr := x.serve()
+	body := make([]byte, 6<<20)
+	chunked := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+	told := fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)
+	for _, tt := range []struct {
+		name, path, rest string
+		status           int
+	}{
+		{"too long", valuePath, told, 413},
+		{"too long, the connection ends", valuePath, "Connection: close\r\n" + told, 413},
+		{"too long, in chunks", valuePath, "Transfer-Encoding: chunked\r\n\r\n" + chunked, 413},
+		{"too long, in chunks, the connection ends", valuePath, "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked, 413},
+		{"no such path", "/v1/nothing", "Connection: close\r\n" + told, 404},
+		{"a bad name", "/v1/state/wf/..", told, 400},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 5 {
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := io.WriteString(conn, "POST "+tt.path+" HTTP/1.1\r\nHost: x\r\n"+tt.rest); err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.StatusCode != tt.status {
+					t.Errorf("got %s, want %d", resp.Status, tt.status)
+				}
+			}
+		})
 	}
 }

@@ -160,6 +160,9 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, rt *route,
 	if !rt.proxied { // what came of that is the upstream's to say
 		outcome = p.outcome(rt.writes(r))
 	}
+	if p.code.status != http.StatusTooManyRequests { // which is to cost nothing
+		discardBody(r)
+	}
 	writeJSON(w, p.code.status, p.append(nil, rt.form, outcome))
 }
 
