@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/stateraft/stateraft/httpapi/auth"
 )
 
 // authFlags say who may use the API.
@@ -70,6 +72,9 @@ func loadRootToken(path string) (string, error) {
 	token := strings.TrimSpace(string(text))
 	if token == "" {
 		return "", fmt.Errorf("--root-token-file: %s is empty", path)
+	}
+	if err := auth.CheckRoot(token); err != nil {
+		return "", usageErrorf("--root-token-file: %s: %w", path, err)
 	}
 	return token, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stateraft/stateraft/client"
+	"github.com/stateraft/stateraft/httpapi/auth"
 )
 
 func newKeysCommand() *cobra.Command {
@@ -43,6 +44,9 @@ scope admin; only the root token makes keys of another project than its own.`,
   STATERAFT_TOKEN=$(stateraft keys create --scopes state:read --prefixes wf- --ttl 24h)`,
 		Args: noArguments,
 		RunE: r.run(func(ctx context.Context, s *session) error {
+			if _, err := auth.ParseScopes(key.Scopes); err != nil {
+				return usageErrorf("--scopes %w", err)
+			}
 			made, token, err := s.Keys.Create(ctx, key)
 			if err != nil {
 				return err

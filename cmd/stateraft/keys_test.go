@@ -61,6 +61,8 @@ func TestRootTokenFile(t *testing.T) {
 		{"group may read", testRootToken, 0o640, "", "must be for its owner alone: its mode is 0640, not 0600"},
 		{"all may read", testRootToken, 0o604, "", "its mode is 0604"},
 		{"empty", " \n", 0o600, "", "is empty"},
+		{"short", "short", 0o600, "", "must be 16 to 1024 bytes"},
+		{"not ASCII", testRootToken + "ü", 0o600, "", "must be visible ASCII characters"},
 	}
 	for _, tt := range tests {
 		path := filepath.Join(t.TempDir(), tt.name)

@@ -75,7 +75,7 @@ func (c *setConfig) bind(fs *pflag.FlagSet) {
 }
 
 func ifVersionFlag(fs *pflag.FlagSet, version *uint64) {
-	fs.Var(countValue(version, 0, math.MaxUint64), "if-version", "only if the key is at this version; 0: only if it is absent")
+	fs.Var(countValue(version, 0, math.MaxInt64), "if-version", "only if the key is at this version; 0: only if it is absent")
 }
 
 // value returns the JSON to store.

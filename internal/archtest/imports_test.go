@@ -28,7 +28,7 @@ var mayImport = map[string]arrows{
 	"httpapi/stream":                {code: []string{"fsm"}, tests: []string{"fsm/fsmpb"}},
 	"httpapi":                       {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/auth", "httpapi/inject", "httpapi/internal/jsonscan", "httpapi/proxy", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest", "internal/contract"}},
 	"client":                        {tests: []string{"internal/contract"}},
-	"cmd/stateraft":                 {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/inject", "httpapi/proxy", "snapshot"}},
+	"cmd/stateraft":                 {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/auth", "httpapi/inject", "httpapi/proxy", "snapshot"}},
 	"cmd/torture":                   {code: []string{"cmd/torture/internal/check", "cmd/torture/internal/faults", "cmd/torture/internal/history", "cmd/torture/internal/matrix", "cmd/torture/internal/node", "cmd/torture/internal/report", "cmd/torture/internal/wire", "cmd/torture/internal/workload"}, tests: []string{"cmd/torture/internal/planted"}},
 	"cmd/torture/internal/check":    {code: []string{"cmd/torture/internal/history"}},
 	"cmd/torture/internal/faultfs":  {},
