@@ -19,7 +19,6 @@ import (
 
 // serveConfig is everything that "stateraft serve" can be told.
 type serveConfig struct {
-	file            string
 	nodeID          string // empty until load: not given
 	dataDir         string
 	http            listener
@@ -91,7 +90,6 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 		logLevel:  "info",
 		logFormat: "text",
 	}
-	fs.Var(fileValue(&c.file), "config", "YAML file whose members are named as these flags")
 	fs.Var(textValue(&c.nodeID, "name", checkName), "node-id", "display name of the node, unique in the cluster; a data directory keeps its node's and refuses another (default: the directory's, for a new one the host's name)")
 	fs.Var(textValue(&c.dataDir, "dir", notEmpty), "data-dir", "Raft log and snapshots; created 0700, locked against a second process")
 
@@ -137,13 +135,10 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.Var(choiceValue(&c.logFormat, "text", "json"), "log-format", "form of the log on stderr")
 }
 
-// load completes c from the environment, the config file and the data
-// directory, and checks what no flag by itself can. Every error is one line, and
-// a usageError unless the data directory cannot be read.
-func (c *serveConfig) load(fs *pflag.FlagSet, getenv func(string) string) error {
-	if err := complete(fs, getenv); err != nil {
-		return err
-	}
+// load completes c from the data directory, and checks what no flag by itself can.
+// Every error is one line, and a usageError unless the data directory cannot be
+// read.
+func (c *serveConfig) load(fs *pflag.FlagSet) error {
 	if !fs.Changed("bootstrap-expect") && len(c.join) == 0 {
 		c.bootstrapExpect = 1
 	}

@@ -17,6 +17,7 @@ func loadConfig(t *testing.T, args []string, env map[string]string, file string)
 	t.Helper()
 	var c serveConfig
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	flags.Var(fileValue(new(string)), "config", "")
 	c.flags(flags)
 	if file != "" {
 		path := filepath.Join(t.TempDir(), "config.yaml")
@@ -28,8 +29,10 @@ func loadConfig(t *testing.T, args []string, env map[string]string, file string)
 	if err := flags.Parse(append([]string{"--node-id", "n1"}, args...)); err != nil {
 		t.Fatal(err)
 	}
-	err := c.load(flags, func(name string) string { return env[name] })
-	return c, err
+	if err := complete(flags, func(name string) string { return env[name] }); err != nil {
+		return c, err
+	}
+	return c, c.load(flags)
 }
 
 func TestConfigDefaults(t *testing.T) {

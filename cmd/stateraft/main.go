@@ -64,11 +64,13 @@ func newRootCommand() *cobra.Command {
 		Short:             "A replicated state store for agent workflows",
 		Args:              noArguments,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return complete(cmd.Flags(), os.Getenv) },
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(flagError)
+	root.PersistentFlags().Var(fileValue(new(string)), "config", "YAML file whose members are named as a command's flags")
 	addGroup(root, "nodes", "Nodes:", newServeCommand(), newDevCommand())
 	addGroup(root, "client", "Client:", newGetCommand(), newSetCommand(), newDeleteCommand(), newListCommand(), newWatchCommand())
 	addGroup(root, "operations", "Operations:", newClusterCommand(), newBackupCommand(), newRestoreCommand(), newInspectCommand(), newKeysCommand(), newBenchCommand(), newVersionCommand())

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/stateraft/stateraft/client"
 )
@@ -21,7 +20,6 @@ type remote struct {
 	token     string
 	timeout   time.Duration
 	form      string
-	flags     *pflag.FlagSet // the flags of these
 }
 
 // session is one run of a client command.
@@ -35,13 +33,12 @@ type session struct {
 // bind adds the flags that all client commands have to cmd.
 func (r *remote) bind(cmd *cobra.Command) {
 	r.timeout = 30 * time.Second
-	r.flags = pflag.NewFlagSet("remote", pflag.ContinueOnError)
-	r.flags.Var(listValue(&r.endpoints, "urls", notEmpty), "endpoints", "nodes to ask, comma-separated (default "+client.DefaultEndpoint+")")
-	r.flags.Var(textValue(&r.token, "key", notEmpty), "token", "API key")
-	r.flags.Var(durationValue(&r.timeout, time.Millisecond, time.Hour), "timeout", "give up after this long")
-	outputFlag(r.flags, &r.form)
-	cmd.Flags().AddFlagSet(r.flags)
-	cmd.Long += "\n\nEndpoints, token, timeout and output can also be given by environment variables,\nSTATERAFT_ENDPOINTS and so on. Flags may stand before or after the arguments."
+	fs := cmd.Flags()
+	fs.Var(listValue(&r.endpoints, "urls", notEmpty), "endpoints", "nodes to ask, comma-separated (default "+client.DefaultEndpoint+")")
+	fs.Var(textValue(&r.token, "key", notEmpty), "token", "API key")
+	fs.Var(durationValue(&r.timeout, time.Millisecond, time.Hour), "timeout", "give up after this long")
+	outputFlag(fs, &r.form)
+	cmd.Long += "\n\nEach flag can also be given by an environment variable, STATERAFT_ENDPOINTS and so\non. Flags may stand before or after the arguments."
 }
 
 // run makes do the action of a command.
@@ -58,9 +55,6 @@ func (r *remote) run(do func(context.Context, *session) error) func(*cobra.Comma
 }
 
 func (r *remote) open() (*client.Client, error) {
-	if err := setFromEnvironment(r.flags, os.Getenv); err != nil {
-		return nil, err
-	}
 	c, err := client.New(client.Config{
 		Endpoints: r.endpoints,
 		Token:     r.token,

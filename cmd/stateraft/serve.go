@@ -37,11 +37,11 @@ func newServeCommand() *cobra.Command {
 
 Each flag can also be given by an environment variable, STATERAFT_ and the
 flag's name as in STATERAFT_DATA_DIR, and as a member of the same name, as in
-data-dir, of a YAML file. A flag wins over the environment, the environment
-over the file.`,
+data-dir, of the YAML file that --config names. A flag wins over the environment,
+the environment over the file.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.load(cmd.Flags(), os.Getenv); err != nil {
+			if err := c.load(cmd.Flags()); err != nil {
 				return err
 			}
 			return serve(cmd.Context(), c, cmd.ErrOrStderr())
