@@ -190,8 +190,9 @@ export class StateraftSaver extends BaseCheckpointSaver {
   async #deletes(thread: string): Promise<Op[]> {
     const heads = await this.#store.entries(thread, layout.headsPrefix)
     const known = new Set(heads.map(({ key }) => key))
-    const rest = (await this.#store.keys(thread, "")).filter((key) => !known.has(key))
-    rest.sort((a, b) => layout.deletedInOrder.indexOf(a.slice(0, 2)) - layout.deletedInOrder.indexOf(b.slice(0, 2)))
+    const place = (key: string) => layout.deletedInOrder.indexOf(key.slice(0, 2))
+    const rest = (await this.#store.keys(thread, "")).filter((key) => place(key) >= 0 && !known.has(key))
+    rest.sort((a, b) => place(a) - place(b))
     // A head that has come since the others were read must not lose its checkpoint.
     return [
       ...heads.map(({ key, version }): Op => ({ op: "delete", key, expectedVersion: version })),

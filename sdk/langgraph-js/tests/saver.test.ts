@@ -174,6 +174,7 @@ test.each([
     const prefix = randomUUID()
     const other = new StateraftSaver(client, { prefix })
     const head = await put(other, { configurable: { thread_id: "t" } }, 1)
+    await client.state.set(`${prefix}:t`, "~note", "of somebody else")
     let left = moment
     let stored: CheckpointTuple["config"] | undefined
     const deleting = new StateraftClient({
@@ -191,6 +192,7 @@ test.each([
       return // it was over before the moment came
     }
     const { keys } = await client.state.list(`${prefix}:t`)
+    expect(keys.pop()).toEqual("~note")
     if (keys.length > 0) {
       expect(keys.map((key) => key.slice(0, 2))).toEqual(["b/", "c/", "h/"])
       expect((await collect(other.list({}))).map(({ config }) => config)).toEqual([stored])

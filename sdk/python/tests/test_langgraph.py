@@ -220,8 +220,9 @@ def test_delete_thread_leaves_nothing(saver: StateraftSaver, client: Client, con
         stored = put(saver, stored, a=n)
         saver.put_writes(stored, [("a", n), ("b", "x" * 600_000 if n == 0 else n)], "task")
     thread = config["configurable"]["thread_id"]
+    client.state.set(f"langgraph:{thread}", "note", "of somebody else")
     saver.delete_thread(thread)
-    assert client.state.list(f"langgraph:{thread}").keys == []
+    assert client.state.list(f"langgraph:{thread}").keys == ["note"]
     assert saver.get_tuple(config) is None
     with pytest.raises(VersionConflictError):  # the run that was under way
         put(saver, stored)

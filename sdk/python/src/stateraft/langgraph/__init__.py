@@ -12,7 +12,8 @@ up to 127 checkpoints and namespaces are deleted at once, longer ones piecemeal.
 What is put meanwhile is kept, or refused: `delete_thread`, `delete_for_runs` and
 `prune` begin anew if they find that, and raise a VersionConflictError after ten times.
 If `delete_thread` fails it may be called again; until then the thread may be missing
-among all threads.
+among all threads. A fork from an old checkpoint that `prune` or `delete_for_runs`
+removes meanwhile may lack values that it did not change.
 """
 
 from __future__ import annotations

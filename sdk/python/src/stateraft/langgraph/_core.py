@@ -272,7 +272,8 @@ class Core(BaseCheckpointSaver[str]):
         # All are listed before any goes: what is put after the heads went is of the thread begun anew.
         keys = yield from self._keys(thread, "")
         ops: list[Op] = [DeleteOp(head.key, head.version) for head in heads]
-        rest = sorted(set(keys) - {head.key for head in heads}, key=lambda key: _ORDER.index(key[:2]))
+        ours = {key for key in keys if key.startswith(_ORDER)}
+        rest = sorted(ours - {head.key for head in heads}, key=lambda key: _ORDER.index(key[:2]))
         ops += [CheckOp(key, 0) if key.startswith("h/") else DeleteOp(key) for key in rest]  # one begun since then
         yield from self._write(thread, ops)
 
