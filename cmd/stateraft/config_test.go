@@ -29,7 +29,7 @@ func loadConfig(t *testing.T, args []string, env map[string]string, file string)
 	if err := flags.Parse(append([]string{"--node-id", "n1"}, args...)); err != nil {
 		t.Fatal(err)
 	}
-	if err := complete(flags, func(name string) string { return env[name] }); err != nil {
+	if err := complete(flags, func(name string) string { return env[name] }, func(flag string) bool { return hasFlag(newRootCommand(), flag) }); err != nil {
 		return c, err
 	}
 	return c, c.load(flags)

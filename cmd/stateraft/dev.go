@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -164,9 +163,6 @@ func (n *devNode) start(ctx context.Context, self string, args []string) error {
 	}
 	defer log.Close() // the child has its own
 	n.process = exec.CommandContext(ctx, self, args...)
-	n.process.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, environmentName("config")+"=") // that file is for dev
-	})
 	n.process.Stdout, n.process.Stderr = log, log
 	n.process.SysProcAttr = childAttributes()
 	n.process.Cancel = func() error { return n.process.Process.Signal(syscall.SIGTERM) }

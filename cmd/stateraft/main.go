@@ -64,17 +64,27 @@ func newRootCommand() *cobra.Command {
 		Short:             "A replicated state store for agent workflows",
 		Args:              noArguments,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return complete(cmd.Flags(), os.Getenv) },
+		PersistentPreRunE: completeFlags,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.PersistentFlags().Var(fileValue(new(string)), "config", "YAML file whose members are named as a command's flags")
+	root.PersistentFlags().Var(fileValue(new(string)), "config", "YAML file whose members are named as flags; it may be for several commands")
 	addGroup(root, "nodes", "Nodes:", newServeCommand(), newDevCommand())
 	addGroup(root, "client", "Client:", newGetCommand(), newSetCommand(), newDeleteCommand(), newListCommand(), newWatchCommand())
 	addGroup(root, "operations", "Operations:", newClusterCommand(), newBackupCommand(), newRestoreCommand(), newInspectCommand(), newKeysCommand(), newBenchCommand(), newVersionCommand())
 	return root
+}
+
+// completeFlags takes the flags of a command from where the command line leaves
+// them to: but not for cobra's own commands, which must help where a file is broken.
+func completeFlags(cmd *cobra.Command, _ []string) error {
+	switch cmd.Name() {
+	case "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return nil
+	}
+	return complete(cmd.Flags(), os.Getenv, func(flag string) bool { return hasFlag(cmd.Root(), flag) })
 }
 
 // addGroup adds commands that the help shows together under title.

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
 )
 
 // complete sets the flags that the command line left out: from the
 // environment, and what that leaves out from the file that the flag "config"
-// names.
-func complete(flags *pflag.FlagSet, getenv func(string) string) error {
+// names. known says which of the file's other members may stand there: one file
+// is for all commands.
+func complete(flags *pflag.FlagSet, getenv func(string) string, known func(flag string) bool) error {
 	if err := setFromEnvironment(flags, getenv); err != nil {
 		return err
 	}
@@ -31,18 +34,23 @@ func complete(flags *pflag.FlagSet, getenv func(string) string) error {
 	if err != nil {
 		return usageErrorf("%s: %w", path, err)
 	}
-	return setFromFile(flags, path, members)
+	return setFromFile(flags, path, members, known)
+}
+
+// hasFlag reports whether a command, or one below it, has a flag of that name.
+func hasFlag(cmd *cobra.Command, name string) bool {
+	return cmd.Flags().Lookup(name) != nil || slices.ContainsFunc(cmd.Commands(), func(sub *cobra.Command) bool { return hasFlag(sub, name) })
 }
 
 // setFromEnvironment looks up each flag's variable. An empty variable counts
 // as none, and one that belongs to no flag is left alone: container platforms
-// make variables of their own from a service's name.
+// make variables of their own from a service's name, and also STATERAFT_PORT.
 func setFromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := environmentName(f.Name)
 		text := getenv(name)
-		if failed != nil || f.Changed || f.Name == "help" || text == "" {
+		if failed != nil || f.Changed || f.Name == "help" || text == "" || strings.HasPrefix(text, "tcp://") {
 			return
 		}
 		if err := flags.Set(f.Name, text); err != nil {
@@ -119,13 +127,13 @@ func memberText(n *yaml.Node) (string, error) {
 	}
 }
 
-func setFromFile(flags *pflag.FlagSet, path string, members []member) error {
+func setFromFile(flags *pflag.FlagSet, path string, members []member, known func(flag string) bool) error {
 	for _, m := range members {
-		f := flags.Lookup(m.name)
-		if f == nil || m.name == "config" || m.name == "help" {
+		if m.name == "config" || m.name == "help" || !known(m.name) {
 			return usageErrorf("%s: line %d: unknown member %q", path, m.line, m.name)
 		}
-		if f.Changed {
+		f := flags.Lookup(m.name)
+		if f == nil || f.Changed {
 			continue
 		}
 		if err := flags.Set(m.name, m.text); err != nil {

@@ -47,7 +47,10 @@ shown is void, and the keys that are there follow.
   stateraft watch wf-1 --prefix tool: --output json | jq -c .newValue
   stateraft watch wf-1 --from 1042`,
 	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return c.check(cmd, args) }
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		return arguments([]string{"WORKFLOW", "KEY"}[:max(1, min(len(args), 2))]...)(cmd, args)
+	}
+	cmd.PreRunE = c.check
 	cmd.RunE = r.run(func(ctx context.Context, s *session) error {
 		opts := append(c.options(cmd.Flags()), client.GiveUpAfter(r.timeout))
 		err := watch(ctx, s, opts)
@@ -68,17 +71,13 @@ func (c *watchConfig) bind(fs *pflag.FlagSet) {
 }
 
 func (c *watchConfig) check(cmd *cobra.Command, args []string) error {
-	names := []string{"WORKFLOW", "KEY"}
-	if len(args) < 2 {
-		names = names[:1]
-	}
 	switch {
 	case len(args) == 2 && c.prefix != "":
 		return usageErrorf("--prefix and the argument KEY exclude each other")
 	case c.snapshot && cmd.Flags().Changed("from"):
 		return usageErrorf("--snapshot and --from exclude each other")
 	}
-	return arguments(names...)(cmd, args)
+	return nil
 }
 
 func (c *watchConfig) options(fs *pflag.FlagSet) (opts []client.SubscribeOption) {
