@@ -64,7 +64,8 @@ func WithIdempotencyKey(key string) WriteOption {
 func NewIdempotencyKey() string { return rand.Text() }
 
 // ReturnCurrent has a version conflict carry the key's present value, as
-// Error.CurrentValue. For every write of the State Store.
+// Error.CurrentValue. For every write of the State Store. WithIdempotencyKey, the
+// value is left out once it is not that of Error.CurrentVersion any more.
 func ReturnCurrent() WriteOption {
 	return func(o *writeOptions) { o.returnCurrent = true }
 }

@@ -37,7 +37,10 @@ export interface ConditionOptions {
 }
 
 export interface ReturnCurrentOptions {
-  /** Has a conflict carry the key's present value, as `error.currentValue`. */
+  /**
+   * Has a conflict carry the key's present value, as `error.currentValue`. With an idempotency key it is left out once it
+   * is not that of `error.currentVersion` any more.
+   */
   returnCurrent?: boolean
 }
 

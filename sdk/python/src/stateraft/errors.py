@@ -44,8 +44,9 @@ class StateraftError(Exception):
     was asked last; ``attempts`` counts how often the call was sent.
 
     With ``VERSION_CONFLICT``: ``expected_version``, ``current_version`` (0 stands
-    for an absent key), ``current_value`` if ``return_current`` asked for it, and
-    ``op``, the index of the operation of an atomic write that did not hold.
+    for an absent key), ``current_value`` if ``return_current`` asked for it (with an
+    idempotency key only while it is that of ``current_version``), and ``op``, the
+    index of the operation of an atomic write that did not hold.
 
     With ``OVERLOADED``: ``retry_after`` in seconds, and ``current`` and ``limit``
     if a limit of the node is why.
