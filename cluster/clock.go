@@ -51,13 +51,13 @@ func newMonotonic() func() time.Duration {
 // while it finds what it stamped itself: that may be as old as an outage is long. It
 // reports whether the estimate rests on another term than before.
 func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed bool) {
-	return c.observeSince(stamp, c.monotonic(), term, live)
+	return c.observeSince(stamp, stamp, c.monotonic(), term, live)
 }
 
-// observeSince is observe for an entry that was stamped at that moment of the
-// monotonic clock, at the latest. To a leader, which took that into account before
-// its term, it is stamped now.
-func (c *clusterClock) observeSince(stamp int64, at time.Duration, term uint64, live bool) (changed bool) {
+// observeSince is observe for an entry that has brought the state's clock to now, and
+// had its own stamp at that moment of the monotonic clock, at the latest. A leader
+// took that into account before its term.
+func (c *clusterClock) observeSince(now, stamp int64, at time.Duration, term uint64, live bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func(was uint64) { changed = c.term != was }(c.term)
@@ -66,7 +66,7 @@ func (c *clusterClock) observeSince(stamp int64, at time.Duration, term uint64, 
 	}
 	own := c.leading != 0 || c.live && term == c.led
 	if own {
-		at = c.monotonic()
+		stamp, at = now, c.monotonic()
 	}
 	ahead := stamp+c.passed(at) > c.nowLocked()
 	switch {

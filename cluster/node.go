@@ -249,15 +249,16 @@ const outage = 100 * time.Millisecond
 
 // observe has the clock take note of an entry that is applied.
 func (n *Node) observe(l *raft.Log) {
-	now, live := n.state.Clock(), l.Index > n.logEnd
-	if n.clock.observe(now, l.Term, live) {
-		n.noteDue.signal()
-	}
-	at := n.clock.cameAt(l.Index, l.Term)
-	if age := n.clock.monotonic() - at; age >= outage {
-		if stamp, err := fsm.Stamp(l.Data); err == nil && stamp+age.Microseconds() > now {
-			n.clock.observeSince(stamp, at, l.Term, live)
+	now, present := n.state.Clock(), n.clock.monotonic()
+	stamp, at := now, present
+	if came := n.clock.cameAt(l.Index, l.Term); present-came >= outage {
+		own, err := fsm.Stamp(l.Data)
+		if err == nil && own+(present-came).Microseconds() > now {
+			stamp, at = own, came
 		}
+	}
+	if n.clock.observeSince(now, stamp, at, l.Term, l.Index > n.logEnd) {
+		n.noteDue.signal()
 	}
 }
 
