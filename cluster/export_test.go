@@ -61,12 +61,12 @@ func (n *Node) SendSnapshot(to *Node) (end uint64, err error) {
 // SendEntries sends another node the entries from first to last, as raft would
 // to a follower that seems to lack them.
 func (n *Node) SendEntries(to *Node, first, last uint64) error {
-	var before raft.Log
-	if err := n.store.GetLog(first-1, &before); err != nil {
+	before, err := n.termAt(first - 1)
+	if err != nil {
 		return err
 	}
 	req := &raft.AppendEntriesRequest{
-		RPCHeader: n.rpcHeader(), Term: n.raft.CurrentTerm(), PrevLogEntry: before.Index, PrevLogTerm: before.Term, LeaderCommitIndex: n.raft.CommitIndex(),
+		RPCHeader: n.rpcHeader(), Term: n.raft.CurrentTerm(), PrevLogEntry: first - 1, PrevLogTerm: before, LeaderCommitIndex: n.raft.CommitIndex(),
 	}
 	for i := first; i <= last; i++ {
 		l := new(raft.Log)
@@ -76,11 +76,22 @@ func (n *Node) SendEntries(to *Node, first, last uint64) error {
 		req.Entries = append(req.Entries, l)
 	}
 	resp := new(raft.AppendEntriesResponse)
-	err := n.rafts.AppendEntries(raft.ServerID(to.id.nodeID()), to.rafts.LocalAddr(), req, resp)
+	err = n.rafts.AppendEntries(raft.ServerID(to.id.nodeID()), to.rafts.LocalAddr(), req, resp)
 	if err == nil && !resp.Success {
 		err = errors.New("the entries were refused")
 	}
 	return err
+}
+
+// termAt returns the term of an entry that is in the log, or the last of the
+// snapshot: if anything follows it by then, the log need not keep it.
+func (n *Node) termAt(index uint64) (uint64, error) {
+	var l raft.Log
+	err := n.store.GetLog(index, &l)
+	if list, listErr := n.snapshots.List(); err != nil && listErr == nil && len(list) > 0 && list[0].Index == index {
+		return list[0].Term, nil
+	}
+	return l.Term, err
 }
 
 func (n *Node) rpcHeader() raft.RPCHeader {
