@@ -94,7 +94,7 @@ func TestServeRefusesRootToken(t *testing.T) {
 	p := startProcess(t, "serve", "--data-dir", t.TempDir(), "--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0",
 		"--gossip-addr", "127.0.0.1:0", "--auth", "--root-token-file", path)
 	<-p.done
-	if code := p.cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(p.log.String(), "the root token must be 16 to 1024 bytes") ||
+	if code := p.cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(p.log.String(), "short: must be 16 to 1024 bytes") ||
 		strings.Contains(p.log.String(), "short-secret") {
 		t.Errorf("exit code %d: %s", code, p.log)
 	}

@@ -26,14 +26,14 @@ type stallMeter struct {
 
 func startStallMeter() *stallMeter {
 	m := &stallMeter{done: make(chan struct{}), longest: make(chan time.Duration)}
-	go m.run()
+	go m.run(time.Now())
 	return m
 }
 
-func (m *stallMeter) run() {
+func (m *stallMeter) run(last time.Time) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	longest, last := time.Duration(0), time.Now()
+	var longest time.Duration
 	for ended := false; !ended; {
 		select {
 		case <-tick.C:
