@@ -44,13 +44,15 @@ func hasFlag(cmd *cobra.Command, name string) bool {
 
 // setFromEnvironment looks up each flag's variable. An empty variable counts
 // as none, and one that belongs to no flag is left alone: container platforms
-// make variables of their own from a service's name, and also STATERAFT_PORT.
+// make variables of their own from a service's name. Of these a flag's can be
+// STATERAFT_PORT alone, which holds a URL then.
 func setFromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
 	var failed error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := environmentName(f.Name)
 		text := getenv(name)
-		if failed != nil || f.Changed || f.Name == "help" || text == "" || strings.HasPrefix(text, "tcp://") {
+		platforms := f.Name == "port" && strings.HasPrefix(text, "tcp://")
+		if failed != nil || f.Changed || f.Name == "help" || text == "" || platforms {
 			return
 		}
 		if err := flags.Set(f.Name, text); err != nil {
