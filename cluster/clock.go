@@ -44,20 +44,14 @@ func newMonotonic() func() time.Duration {
 	return func() time.Duration { return time.Since(begin) }
 }
 
-// observe takes note of the stamp of an entry of that term. live: the entry is
-// newer than the log was when the process started. A leader's clock goes on by
-// itself, but not behind the state: what its predecessors left in the log may
-// be applied only after its term has begun. And so it does when the term is over,
-// while it finds what it stamped itself: that may be as old as an outage is long. It
-// reports whether the estimate rests on another term than before.
-func (c *clusterClock) observe(stamp int64, term uint64, live bool) (changed bool) {
-	return c.observeSince(stamp, stamp, c.monotonic(), term, live)
-}
-
-// observeSince is observe for an entry that has brought the state's clock to now, and
-// had its own stamp at that moment of the monotonic clock, at the latest. A leader
-// took that into account before its term.
-func (c *clusterClock) observeSince(now, stamp int64, at time.Duration, term uint64, live bool) (changed bool) {
+// observe takes note of the stamp of an entry of that term, which it had at that
+// moment of the monotonic clock, at the latest. live: the entry is newer than the
+// log was when the process started. A leader's clock goes on by itself, but not
+// behind the state: what its predecessors left in the log may be applied only after
+// its term has begun. And so it does when the term is over, while it finds what it
+// stamped itself: that may be as old as an outage is long. It reports whether the
+// estimate rests on another term than before.
+func (c *clusterClock) observe(stamp int64, at time.Duration, term uint64, live bool) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func(was uint64) { changed = c.term != was }(c.term)
@@ -65,9 +59,6 @@ func (c *clusterClock) observeSince(now, stamp int64, at time.Duration, term uin
 		c.leading = 0 // whether this node has heard of it or not
 	}
 	own := c.leading != 0 || c.live && term == c.led
-	if own {
-		stamp, at = now, c.monotonic()
-	}
 	ahead := stamp+c.passed(at) > c.nowLocked()
 	switch {
 	case own:

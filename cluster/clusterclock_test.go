@@ -19,6 +19,11 @@ func newTestClock() (c *clusterClock, wall *time.Time, monotonic *time.Duration)
 	return newClock(func() time.Time { return *wall }, func() time.Duration { return *monotonic }), wall, monotonic
 }
 
+// observeNow has the clock observe an entry that has its stamp just now.
+func observeNow(c *clusterClock, stamp int64, term uint64, live bool) {
+	c.observe(stamp, c.monotonic(), term, live)
+}
+
 func TestClusterClock(t *testing.T) {
 	const second = int64(time.Second / time.Microsecond)
 	pass := func(d *time.Duration, seconds int) { *d += time.Duration(seconds) * time.Second }
@@ -29,87 +34,87 @@ func TestClusterClock(t *testing.T) {
 		live bool
 	}{
 		{"an entry, and the time since", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 1, true)
+			observeNow(c, 10*second, 1, true)
 			pass(mono, 5)
 		}, 15, true},
 		{"the last entry counts, though it sets the clock back: the leader's may be slow", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 1, true)
+			observeNow(c, 10*second, 1, true)
 			pass(mono, 5)
-			c.observe(12*second, 1, true)
+			observeNow(c, 12*second, 1, true)
 		}, 12, true},
 		{"a later term's entry counts, though it sets the clock back", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 1, true)
+			observeNow(c, 10*second, 1, true)
 			pass(mono, 5)
-			c.observe(12*second, 2, true)
+			observeNow(c, 12*second, 2, true)
 		}, 12, true},
 		{"an earlier term's does not", func(c *clusterClock, mono *time.Duration) {
-			c.observe(12*second, 2, true)
-			c.observe(10*second, 1, true)
+			observeNow(c, 12*second, 2, true)
+			observeNow(c, 10*second, 1, true)
 		}, 12, true},
 		{"the process before is believed over what is replayed", func(c *clusterClock, _ *time.Duration) {
 			c.recall(20*second, 3, 7)
-			c.observe(10*second, 3, false)
+			observeNow(c, 10*second, 3, false)
 		}, 20, true},
 		{"but not where it did not know of a term", func(c *clusterClock, _ *time.Duration) {
 			c.recall(20*second, 3, 7)
-			c.observe(10*second, 4, false)
+			observeNow(c, 10*second, 4, false)
 		}, 10, false},
 		{"what is replayed is not live", func(c *clusterClock, _ *time.Duration) {
-			c.observe(10*second, 1, false)
-			c.observe(11*second, 1, false)
+			observeNow(c, 10*second, 1, false)
+			observeNow(c, 11*second, 1, false)
 		}, 11, false},
 		{"a leader goes by its own clock", func(c *clusterClock, mono *time.Duration) {
 			c.lead(30*second, 0, 2)
 			pass(mono, 5)
-			c.observe(30*second, 2, true)
+			observeNow(c, 30*second, 2, true)
 		}, 35, true},
 		{"but not behind the state", func(c *clusterClock, _ *time.Duration) {
 			c.lead(30*second, 0, 2)
-			c.observe(40*second, 2, true)
+			observeNow(c, 40*second, 2, true)
 		}, 40, true},
 		{"a later leader's entry ends that", func(c *clusterClock, mono *time.Duration) {
 			c.lead(30*second, 0, 2)
 			pass(mono, 5)
-			c.observe(33*second, 3, true)
+			observeNow(c, 33*second, 3, true)
 		}, 33, true},
 		{"it is live once an entry of its own is applied", func(c *clusterClock, _ *time.Duration) {
 			c.lead(30*second, 0, 2)
 		}, 30, false},
 		{"what it stamped as the leader does not set it back when found again after an outage", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 4, true)
+			observeNow(c, 10*second, 4, true)
 			c.lead(10*second, 0, 5)
-			c.observe(10*second, 5, true)
+			observeNow(c, 10*second, 5, true)
 			c.follow()
 			pass(mono, 3600)
-			c.observe(10*second, 5, true)
+			observeNow(c, 10*second, 5, true)
 		}, 3610, true},
 		{"nor if none of that was applied", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 4, true)
+			observeNow(c, 10*second, 4, true)
 			c.lead(10*second, 0, 5)
 			c.follow()
 			pass(mono, 3600)
-			c.observe(10*second, 5, true)
+			observeNow(c, 10*second, 5, true)
 		}, 3610, true},
 		{"but what a later leader stamped does", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 4, true)
+			observeNow(c, 10*second, 4, true)
 			c.lead(10*second, 0, 5)
 			c.follow()
 			pass(mono, 3600)
-			c.observe(11*second, 6, true)
-			c.observe(10*second, 5, true)
+			observeNow(c, 11*second, 6, true)
+			observeNow(c, 10*second, 5, true)
 		}, 11, true},
 		{"and what it stamped itself while time was not known", func(c *clusterClock, mono *time.Duration) {
 			c.lead(30*second, 0, 5)
 			c.follow()
 			pass(mono, 5)
-			c.observe(30*second, 5, true)
+			observeNow(c, 30*second, 5, true)
 		}, 30, true},
 		{"what is agreed on does not count past an entry that came meanwhile", func(c *clusterClock, _ *time.Duration) {
-			c.observe(10*second, 6, true)
+			observeNow(c, 10*second, 6, true)
 			c.lead(30*second, 0, 5)
 		}, 10, true},
 		{"a snapshot counts over what was counted, though it sets the clock back: its leader may have been late", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 2, true)
+			observeNow(c, 10*second, 2, true)
 			pass(mono, 9)
 			c.restored(15*second, 7, true)
 		}, 15, true},
@@ -123,7 +128,7 @@ func TestClusterClock(t *testing.T) {
 			c.lead(30*second, 7, 2)
 		}, 15, true},
 		{"nor is a node the leader any more that takes one", func(c *clusterClock, mono *time.Duration) {
-			c.observe(10*second, 4, true)
+			observeNow(c, 10*second, 4, true)
 			c.lead(10*second, 0, 5)
 			pass(mono, 20)
 			c.restored(15*second, 9, true)
@@ -148,7 +153,7 @@ func TestClusterClock(t *testing.T) {
 		}, 20, true},
 		{"what follows a snapshot counts", func(c *clusterClock, _ *time.Duration) {
 			c.restored(15*second, 7, true)
-			c.observe(16*second, 2, true)
+			observeNow(c, 16*second, 2, true)
 		}, 16, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,10 +194,10 @@ func TestTimeAfterSnapshot(t *testing.T) {
 		}, 30},
 		{"nor one who rests on an earlier term than the log's last, after a boot", [2]*clusterpb.Response{alive(50, 5, 120), {Estimate: 30 * second}}, func(c *clusterClock) {
 			c.wall = func() time.Time { return time.UnixMicro(40 * second) }
-			c.observe(16*second, 6, false)
+			observeNow(c, 16*second, 6, false)
 			c.live = false
 		}, 30},
-		{"an entry followed", [2]*clusterpb.Response{alive(50, 6, 120), nil}, func(c *clusterClock) { c.observe(16*second, 6, true) }, 16},
+		{"an entry followed", [2]*clusterpb.Response{alive(50, 6, 120), nil}, func(c *clusterClock) { observeNow(c, 16*second, 6, true) }, 16},
 		{"the process starts again", [2]*clusterpb.Response{alive(40, 6, 100), alive(50, 6, 99)}, func(c *clusterClock) {
 			term, index := c.restsOn()
 			c.recall(17*second, term, index)
@@ -211,7 +216,7 @@ func TestTimeAfterSnapshot(t *testing.T) {
 				},
 			}
 			n.clock, _, _ = newTestClock()
-			n.clock.observe(10*second, 5, true)
+			observeNow(n.clock, 10*second, 5, true)
 			n.clock.accountsFor(50, 5)
 			n.clock.restored(15*second, 100, true)
 			if tt.do != nil {
@@ -237,7 +242,7 @@ func TestClockAccountsFor(t *testing.T) {
 		{func() { apply(6, 1) }, 6},
 		{func() { n.onApply(&raft.Log{Index: 7, Term: 1}, nil) }, 7}, // has no stamp that could be missed
 		{func() { n.onApply(&raft.Log{Index: 8, Term: 2}, nil) }, 7}, // of a leader whose time is not known
-		{func() { n.clock.observe(0, 3, true); apply(8, 2) }, 7},     // another leader may have taken the place of term 3's
+		{func() { observeNow(n.clock, 0, 3, true); apply(8, 2) }, 7}, // another leader may have taken the place of term 3's
 		{func() { n.onRestore(9) }, 9},
 		{func() {
 			if _, _, ok := bootTime(); ok {

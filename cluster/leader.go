@@ -167,7 +167,7 @@ func (n *Node) observeLog() {
 			continue
 		}
 		if stamp, err := fsm.Stamp(l.Data); err == nil {
-			n.clock.observeSince(stamp, stamp, n.clock.cameAt(index, l.Term), l.Term, index > n.logEnd)
+			n.clock.observe(stamp, n.clock.cameAt(index, l.Term), l.Term, index > n.logEnd)
 		}
 		return
 	}

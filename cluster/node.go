@@ -257,7 +257,7 @@ func (n *Node) observe(l *raft.Log) {
 			stamp, at = own, came
 		}
 	}
-	if n.clock.observeSince(now, stamp, at, l.Term, l.Index > n.logEnd) {
+	if n.clock.observe(stamp, at, l.Term, l.Index > n.logEnd) {
 		n.noteDue.signal()
 	}
 }
