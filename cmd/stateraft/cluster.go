@@ -96,8 +96,8 @@ func newClusterDrainCommand() *cobra.Command {
 		Short: "Take a node out of service until it restarts",
 		Long: `Take the node at the first of --endpoints, and no other, out of service: /ready
 answers 503 from then on, so that load balancers look elsewhere, and leadership
-moves to another node. Requests that still come are served, and the node goes
-on as a member. It may be done again.
+moves to another node. Its streams end and go on elsewhere; other requests that
+still come are served, and the node goes on as a member. It may be done again.
 
 A restart of the process undoes it, and nothing else does. To stop a node
 cleanly needs no drain: SIGTERM drains first.`,
