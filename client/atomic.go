@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 )
 
 // Op is one operation of an atomic write: SetOp, DeleteOp or CheckOp.
@@ -99,6 +100,9 @@ func atomicRequest(workflow string, ops []Op, o writeOptions) (*request, *Error)
 	}
 	bodies, once := make([]opBody, len(ops)), false
 	for i, op := range ops {
+		if !utf8.ValidString(op.key) { // encoding it would make another key of it
+			return nil, refuse(ErrInvalidKey, "the key of operation %d is not UTF-8", i)
+		}
 		bodies[i], once = op.body(), once || op.changesVersion()
 	}
 	body, err := encode(map[string]any{"ops": bodies})

@@ -42,7 +42,7 @@ func (cl *Cluster) next(ctx context.Context, at int64, e *Error, n int) bool {
 		return false
 	}
 	cl.c.endpoints.leave(at)
-	return pause(ctx, cl.c.delay(n, classify(e), e))
+	return pause(ctx, min(cl.c.delay(n, classify(e), e), maxStreamRetry)) // ctx may have no end
 }
 
 func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer) (revision uint64, begun bool, e *Error) {
@@ -55,7 +55,7 @@ func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer)
 	req.Header.Set(headerTimeout, nodeTimeout(dog.limit))
 	res, err := dog.do(cl.c.http, req)
 	if err != nil {
-		return 0, false, connectionError(endpoint, dog.explain(err))
+		return 0, false, connectionError(req, endpoint, dog.explain(err))
 	}
 	if e := refusal(endpoint, res, dog); e != nil {
 		return 0, false, read.settle(e, false)
@@ -128,7 +128,7 @@ func (cl *Cluster) restoreOnce(ctx context.Context, endpoint string, body io.Rea
 	req.Header.Set(headerTimeout, nodeTimeout(cl.c.config.Timeout))
 	res, err := cl.c.http.Do(req)
 	if err != nil {
-		return Restored{}, connectionError(endpoint, err)
+		return Restored{}, connectionError(req, endpoint, err)
 	}
 	defer res.Body.Close()
 	if e := refusal(endpoint, res, res.Body); e != nil {

@@ -45,8 +45,8 @@ const (
 // outcome is unknown. All are bounded by Config.MaxAttempts, Config.Timeout and
 // the context. The first round of the endpoints is without a pause; then each
 // pause is twice the one before, from 50 ms to 2 s, less up to half of it by
-// chance, and not shorter than a Retry-After. A pause that would outlast the
-// call ends it at once.
+// chance, and not shorter than a Retry-After, plus up to half of that by chance.
+// A pause that would outlast the call ends it at once.
 var retries = [...]struct {
 	again kind
 	next  bool
@@ -141,7 +141,7 @@ func (c *Client) delay(n int, f failure, e *Error) time.Duration {
 	if round < 0 {
 		return 0
 	}
-	return max(backoff(round), e.RetryAfter)
+	return max(backoff(round), e.RetryAfter+rand.N(e.RetryAfter/2+1)) // or those refused together come back together
 }
 
 func backoff(round int) time.Duration {

@@ -433,26 +433,88 @@ func TestRetryAfter(t *testing.T) {
 	for _, tt := range []struct {
 		name, retryAfter string
 		timeout          time.Duration
-		want             []time.Duration // when it is asked
+		want             int // attempts
 	}{
-		{"waits in full", "3", time.Minute, []time.Duration{0, 3 * time.Second, 6 * time.Second}},
-		{"ends at once if that outlasts the call", "5", 8 * time.Second, []time.Duration{0, 5 * time.Second}},
+		{"waits in full, and half as long again at most", "4", time.Minute, 3},
+		{"ends at once if that outlasts the call", "5", 9 * time.Second, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				at, err := attempts(t, client.Config{MaxAttempts: 3, Timeout: tt.timeout}, 429, tt.retryAfter)
-				if fmt.Sprint(at) != fmt.Sprint(tt.want) {
-					t.Errorf("asked at %v, want %v", at, tt.want)
-				}
-				if got, want := time.Since(start), tt.want[len(tt.want)-1]; got != want {
-					t.Errorf("ended after %v, want %v", got, want)
+				if len(at) != tt.want {
+					t.Fatalf("asked at %v, want %d attempts", at, tt.want)
 				}
 				var e *client.Error
-				if !errors.As(err, &e) || e.RetryAfter.Seconds() == 0 || e.Attempts != len(tt.want) {
-					t.Errorf("got %#v", err)
+				if !errors.As(err, &e) || e.RetryAfter == 0 || e.Attempts != tt.want {
+					t.Fatalf("got %#v", err)
+				}
+				for i := 1; i < len(at); i++ {
+					if pause := at[i] - at[i-1]; pause < e.RetryAfter || pause > e.RetryAfter*3/2 {
+						t.Errorf("asked at %v: pause %d is not within %v and half as much again", at, i, e.RetryAfter)
+					}
+				}
+				if got, want := time.Since(start), at[len(at)-1]; got != want {
+					t.Errorf("ended after %v, want %v", got, want)
 				}
 			})
+		})
+	}
+}
+
+// Ensure a backup, whose context may have no end, waits no longer than a minute for a
+// proxy that asks for more.
+func TestBackupRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := connect(t, client.Config{MaxAttempts: 2, HTTPClient: &http.Client{
+			Transport: transport(func(*http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				w.Header().Set("Retry-After", "3600")
+				w.WriteHeader(503)
+				return w.Result(), nil
+			})}})
+		if _, err := c.Cluster.Backup(t.Context(), io.Discard); err == nil || time.Since(start) > time.Minute {
+			t.Errorf("ended after %v with %v", time.Since(start), err)
+		}
+	})
+}
+
+// Ensure a write whose time is over before it has a connection goes on elsewhere, and
+// is known not to have happened if there is nowhere else.
+func TestNoConnection(t *testing.T) {
+	next := httptest.NewServer(success)
+	defer next.Close()
+	alive := next.Listener.Addr().String()
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == alive {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+		<-ctx.Done() // as where packets are dropped
+		return nil, ctx.Err()
+	}
+	for _, tt := range []struct {
+		name      string
+		endpoints []string
+		want      client.Code
+	}{
+		{"another endpoint answers", []string{"http://dropped", next.URL}, ""},
+		{"there is no other", []string{"http://dropped"}, client.ErrUnreachable},
+		{"not even to begin TLS", []string{"https://dropped"}, client.ErrUnreachable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := connect(t, client.Config{
+				Endpoints: tt.endpoints, AttemptTimeout: 500 * time.Millisecond, MaxAttempts: 2,
+				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
+			})
+			_, err := c.State.Set(t.Context(), "wf", "k", 1)
+			if tt.want == "" && err == nil {
+				return
+			}
+			var e *client.Error
+			if !errors.As(err, &e) || e.Code != tt.want || e.Outcome != client.OutcomeNotApplied {
+				t.Errorf("got %#v, want code %q", err, tt.want)
+			}
 		})
 	}
 }

@@ -152,6 +152,10 @@ func TestRefusedHere(t *testing.T) {
 			_, err := c.State.Atomic(ctx, "wf", []client.Op{client.SetOp("k", 1)}, client.WithTTL(time.Second))
 			return err
 		}, client.ErrInvalidRequest},
+		{"key of an operation that is no UTF-8", func() error {
+			_, err := c.State.Atomic(ctx, "wf", []client.Op{client.SetOp("k", 1), client.SetOp("a\xff", 1)})
+			return err
+		}, client.ErrInvalidKey},
 		{"agent state with the current value", func() error {
 			_, err := c.Agent.Set(ctx, "s", "k", 1, client.ReturnCurrent())
 			return err

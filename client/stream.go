@@ -43,7 +43,7 @@ func (c *Client) openStream(ctx context.Context, r *request) (*stream, *Error) {
 	req.Header.Set(headerTimeout, nodeTimeout(s.watchdog.limit))
 	res, err := s.watchdog.do(c.http, req)
 	if err != nil {
-		return s, connectionError(s.endpoint, s.watchdog.explain(err))
+		return s, connectionError(req, s.endpoint, s.watchdog.explain(err))
 	}
 	if e := s.check(res); e != nil {
 		return s, e

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,7 +66,7 @@ func (c *Client) attempt(ctx context.Context, endpoint string, at int64, r *requ
 	req.Header.Set(headerTimeout, nodeTimeout(time.Until(deadline)))
 	res, err := c.http.Do(req)
 	if err != nil {
-		return connectionError(endpoint, err)
+		return connectionError(req, endpoint, err)
 	}
 	defer res.Body.Close()
 	if res.Close {
@@ -88,7 +90,7 @@ func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, target, bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(withConnection(ctx), r.method, target, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
@@ -139,15 +141,36 @@ func readBody(r io.Reader, most int64) ([]byte, error) {
 
 // connectionError tells a connection that was never made, so that nothing was
 // sent, from one that broke at some other time.
-func connectionError(endpoint string, err error) *Error {
+func connectionError(req *http.Request, endpoint string, err error) *Error {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err // without the URL, which holds a key
 	}
 	e := &Error{Code: ErrNoAnswer, Outcome: OutcomeUnknown, Endpoint: endpoint, Message: err.Error(), Err: err}
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" || hadNoConnection(req) {
 		e.Code, e.Outcome = ErrUnreachable, OutcomeNotApplied
 	}
 	return e
+}
+
+// A connection is what is known of the connection of a request: an error alone
+// does not tell whether the time was over before there was one.
+type connection struct{ awaited, had atomic.Bool }
+
+type connectionKey struct{}
+
+func withConnection(ctx context.Context) context.Context {
+	c := &connection{}
+	return context.WithValue(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { c.awaited.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { c.had.Store(true) },
+	}), connectionKey{}, c)
+}
+
+// hadNoConnection reports whether a request waited for a connection in vain. A
+// transport that does not tell leaves it open.
+func hadNoConnection(req *http.Request) bool {
+	c, _ := req.Context().Value(connectionKey{}).(*connection)
+	return c != nil && c.awaited.Load() && !c.had.Load()
 }
 
 // bodyError is for an answer that began and did not end as it should.
