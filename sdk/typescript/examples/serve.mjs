@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import { extname } from "node:path"
+import { fileURLToPath } from "node:url"
 
 const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript" }
 
@@ -20,6 +21,6 @@ export const server = createServer(async ({ url = "/" }, response) => {
   }
 })
 
-if (import.meta.filename === process.argv[1]) {
+if (fileURLToPath(import.meta.url) === process.argv[1]) {
   server.listen(8000, "127.0.0.1", () => console.log("http://localhost:8000"))
 }

@@ -7,6 +7,11 @@ export class RawJson {
   constructor(text: string) {
     this.text = text
   }
+
+  /** Is called for one within a value, which would be stored as an object with this text. */
+  toJSON(): never {
+    throw new TypeError("rawJson stands for a whole value, not for a part of one")
+  }
 }
 
 /**
@@ -18,7 +23,10 @@ export function rawJson(text: string): RawJson {
   return new RawJson(text)
 }
 
-/** Returns the JSON text of a value to be stored. */
+/**
+ * Returns the JSON text of a value to be stored. What cannot be one is an InvalidRequestError, and so is what
+ * JSON.stringify would silently make another value of: NaN, an infinity, a RawJson within it.
+ */
 export function encode(value: unknown): string {
   const text = textOf(value)
   if (text === undefined) {
@@ -33,10 +41,17 @@ function textOf(value: unknown): string | undefined {
       JSON.parse(value.text)
       return value.text
     }
-    return JSON.stringify(value)
+    return JSON.stringify(value, finite)
   } catch (cause) {
-    throw refuse("INVALID_REQUEST", "the value is not JSON", cause)
+    throw refuse("INVALID_REQUEST", `the value is not JSON: ${String(cause)}`, cause)
   }
+}
+
+function finite(_name: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) {
+    throw new TypeError(`there is no ${value} in JSON`)
+  }
+  return value
 }
 
 /** Joins members, given by name and text, to the text of an object. Those without a text are left out. */

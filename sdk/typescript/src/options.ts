@@ -130,13 +130,13 @@ export function ttlText(ttl: number | undefined): string | undefined {
   return JSON.stringify(seconds > 0 ? Math.ceil(Number((seconds * 1000).toPrecision(15))) / 1000 : seconds)
 }
 
-/** Takes the two forms of the TTL's argument: seconds, or all the options. */
+/** Takes the two forms of the TTL's argument: seconds, or all the options. null, as within options, is like absent. */
 export function ttlAndOptions<Options extends TtlOptions>(
-  ttl: number | Options | undefined,
+  ttl: number | Options | null | undefined,
   options: Options | undefined,
 ): Options | TtlOptions {
-  if (typeof ttl === "object") {
-    return ttl
+  if (ttl === undefined || ttl === null) {
+    return options ?? {}
   }
-  return ttl === undefined ? (options ?? {}) : { ...options, ttl }
+  return typeof ttl === "object" ? ttl : { ...options, ttl }
 }

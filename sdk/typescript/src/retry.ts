@@ -104,10 +104,14 @@ function settle(kind: Kind, failure: Failure, uncertain: boolean): StateraftErro
   return errorOf({ ...failure, outcome: "unknown" })
 }
 
-/** The pause after an attempt. The first round of the endpoints is without one. */
+/**
+ * The pause after an attempt, in milliseconds. The first round of the endpoints is without one. A Retry-After is kept,
+ * plus up to half of it by chance: those that were refused together do not come back together.
+ */
 function delay(transport: Transport, attempts: number, proof: Proof, failure: Failure): number {
   const round = attempts - (proof === "overloaded" ? 1 : transport.endpoints.count)
-  return round < 0 ? 0 : Math.max(backoff(round), (failure.retryAfter ?? 0) * 1000)
+  const asked = (failure.retryAfter ?? 0) * 1000
+  return round < 0 ? 0 : Math.max(backoff(round), asked + (Math.random() * asked) / 2)
 }
 
 function backoff(round: number): number {

@@ -126,7 +126,8 @@ export class State {
 
   /**
    * Tells the changes of a key, which need not exist, to the callback, or to whoever iterates over what is returned.
-   * Each is told once, whole and in the order of revisions, whichever nodes the subscription has to go to.
+   * Each is told once, whole and in the order of revisions, whichever nodes the subscription has to go to. With a
+   * callback, handle `done` of what is returned.
    */
   subscribe<Value = any>(
     workflow: string,

@@ -13,7 +13,11 @@ export type Subscribe = <Told extends Event>(
 
 /**
  * The changes of one key, or of the keys of one workflow or subject. They go to the callback, one at a time: if it
- * returns a promise, the next waits for it. Without one, they are for whoever iterates:
+ * returns a promise, the next waits for it. Then handle `done`, too, which alone tells why no more come:
+ *
+ *     client.state.subscribe("wf-1", "status", show).done.catch(report)
+ *
+ * Without a callback, they are for whoever iterates:
  *
  *     for await (const event of client.state.subscribe("wf-1", "status")) { … }
  *
@@ -24,7 +28,8 @@ export class Subscription<Told extends Event = Event> implements AsyncIterable<T
   readonly opened: Promise<void>
   /**
    * Fulfilled once the subscription is closed. Rejected with the error of an answer that asking again would not change,
-   * or with what the callback threw; an iteration throws that, too.
+   * or with what the callback threw. Where there is a callback, that nobody handles it is an unhandled rejection, which
+   * ends a Node.js process; an iteration throws the error itself.
    */
   readonly done: Promise<void>
   readonly #feed: Feed

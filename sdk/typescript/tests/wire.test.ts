@@ -177,12 +177,15 @@ test("an answer over 64 MiB is refused", async () => {
   expect(error).toBeInstanceOf(BadResponseError)
 })
 
-test("a callback's subscription that is refused, and whose end nobody looks at, is an unhandled rejection", async () => {
+test("a callback's subscription that is refused ends the process, unless its end is handled", async () => {
   const url = await serve((_, response) => response.writeHead(404).end("no such page"))
-  const program = `
+  const program = (handle: string) => `
     import { StateraftClient } from "stateraft"
-    new StateraftClient({ baseUrl: ${JSON.stringify(url)} }).state.subscribe("wf", "k", () => {})`
-  await expect(run(process.execPath, ["--input-type=module", "--eval", program])).rejects.toThrow("BAD_RESPONSE")
+    const subscription = new StateraftClient({ baseUrl: ${JSON.stringify(url)} }).state.subscribe("wf", "k", () => {})
+    ${handle}`
+  const runs = (handle: string) => run(process.execPath, ["--input-type=module", "--eval", program(handle)])
+  await expect(runs("")).rejects.toThrow("BAD_RESPONSE")
+  expect(await runs("subscription.done.catch((error) => console.log(error.code))")).toBe("BAD_RESPONSE\n")
 })
 
 test("an iteration that nobody begins is closed with its signal, and fails no process", async () => {

@@ -228,5 +228,5 @@ export async function idle(): Promise<void> {
 
 /** Makes time the test's. What is left real is what the platform needs to go on by itself. */
 export function useTestClock(): void {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] })
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] })
 }
