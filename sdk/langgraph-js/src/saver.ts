@@ -86,7 +86,7 @@ export class StateraftSaver extends BaseCheckpointSaver {
     }
     const ns = namespaceOf(config)
     const head = await this.#store.get(thread, layout.headKey(ns))
-    const id: string | undefined = getCheckpointId(config) || head?.value.id
+    const id: string | undefined = getCheckpointId(config) || head?.value.id || undefined
     this.#heads.remember(thread, ns, id, head?.version ?? 0)
     if (id === undefined) {
       return undefined
@@ -110,7 +110,11 @@ export class StateraftSaver extends BaseCheckpointSaver {
     }
   }
 
-  /** Puts a checkpoint: long values first; the head, the checkpoint and the changed channels last, and together. */
+  /**
+   * Puts a checkpoint: long values first; the head, the checkpoint and the changed channels last, and together. Before
+   * the long values of a first checkpoint comes a head without one, so that no deletion takes them from the checkpoint:
+   * if that has removed the head, the checkpoint is refused; if the head has moved, the deletion begins anew.
+   */
   override async put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
@@ -128,16 +132,29 @@ export class StateraftSaver extends BaseCheckpointSaver {
         documents.push(putDocument(layout.blobKey(ns, channel, version), await this.#dump(values[channel])))
       }
     }
-    const expectedVersion = await this.#expected(thread, ns, parent, checkpoint.id)
-    const head: SetOp = { op: "set", key: layout.headKey(ns), value: { id: checkpoint.id }, expectedVersion }
     const { early, last } = divide(documents)
-    if (expectedVersion === 0) {
+    let head = await this.#expected(thread, ns, parent, checkpoint.id)
+    if (head === 0) {
       await this.#store.register(thread)
+      head = early.length > 0 ? await this.#moveHead(config, 0, null) : 0
     }
     await this.#store.write(thread, early)
-    const [written] = await this.#store.atomic(thread, [head, ...last]).catch(explain(thread, ns, parent))
-    this.#heads.remember(thread, ns, checkpoint.id, written?.version ?? 0)
+    head = await this.#moveHead(config, head, checkpoint.id, last)
+    this.#heads.remember(thread, ns, checkpoint.id, head)
     return place(thread, ns, checkpoint.id)
+  }
+
+  /** Moves the head from a version to a checkpoint, and puts documents with it. Returns its new version. */
+  async #moveHead(
+    config: RunnableConfig,
+    expectedVersion: number,
+    id: string | null,
+    documents: readonly SetOp[] = [],
+  ): Promise<number> {
+    const [thread, ns, parent] = [requireThread(config), namespaceOf(config), getCheckpointId(config) || undefined]
+    const head: SetOp = { op: "set", key: layout.headKey(ns), value: { id }, expectedVersion }
+    const [moved] = await this.#store.atomic(thread, [head, ...documents]).catch(explain(thread, ns, parent))
+    return moved?.version ?? 0
   }
 
   /** Puts pending writes: ordinary ones if they are absent, special ones over what is there. */

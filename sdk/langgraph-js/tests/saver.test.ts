@@ -37,6 +37,26 @@ async function collect(from: AsyncIterable<CheckpointTuple>): Promise<Checkpoint
   return all
 }
 
+/** A client that has each request wait for what it is told of its body. */
+function clientThat(first: (body: string) => Promise<void>): StateraftClient {
+  return new StateraftClient({
+    endpoints: cluster.urls,
+    timeoutMs: 10_000,
+    fetch: async (url, init) => {
+      await first(String(init.body))
+      return fetch(url, init)
+    },
+  })
+}
+
+function signal(): { given: Promise<void>; give: () => void } {
+  let give = () => {}
+  const given = new Promise<void>((resolve) => {
+    give = resolve
+  })
+  return { given, give }
+}
+
 /** A process that goes on with a thread, see writer.mjs. */
 class Writer {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>
@@ -198,6 +218,61 @@ test.each([
       expect((await collect(other.list({}))).map(({ config }) => config)).toEqual([stored])
     }
   }
+})
+
+test.each([
+  ["a thread", ""],
+  ["a namespace", "child"],
+])("a long value that begins %s is whole or refused, if the thread is deleted meanwhile", async (_, ns) => {
+  const long = "a".repeat(1_000_000)
+  for (let moment = 0; ; moment++) {
+    const prefix = randomUUID()
+    if (ns !== "") {
+      await put(new StateraftSaver(client, { prefix }), { configurable: { thread_id: "t" } }, 1)
+    }
+    const [early, deleted] = [signal(), signal()]
+    const putting = clientThat(async (body) => {
+      if (body.includes('"key":"c/')) {
+        early.give() // the pieces are there
+        await deleted.given
+      }
+    })
+    const config = { configurable: { thread_id: "t", checkpoint_ns: ns } }
+    const stored = put(new StateraftSaver(putting, { prefix }), config, long).catch((error: unknown) => error)
+    await early.given
+    let left = moment
+    const deleting = clientThat(async () => {
+      if (left-- === 0) {
+        deleted.give()
+        await stored
+      }
+    })
+    await new StateraftSaver(deleting, { prefix }).deleteThread("t")
+    deleted.give()
+    await stored
+    const tuple = await new StateraftSaver(client, { prefix }).getTuple(config)
+    expect(tuple === undefined || tuple.checkpoint.channel_values["log"] === long, `moment ${moment}`).toBe(true)
+    if (left >= 0) {
+      expect(await stored).toBeInstanceOf(VersionConflictError)
+      return // it was over before the moment came
+    }
+  }
+})
+
+test("a first put of a long value that was given up does not keep others from beginning", async () => {
+  const prefix = randomUUID()
+  const thread = { configurable: { thread_id: "t" } }
+  const failing = clientThat(async (body) => {
+    if (body.includes('"key":"c/')) {
+      throw new Error("of the test")
+    }
+  })
+  const long = "a".repeat(1_000_000)
+  await expect(put(new StateraftSaver(failing, { prefix }), thread, long)).rejects.toThrow("of the test")
+  const other = new StateraftSaver(client, { prefix })
+  expect(await other.getTuple(thread)).toBeUndefined()
+  const config = await put(other, thread, long)
+  expect((await other.getTuple(thread))?.config).toEqual(config)
 })
 
 test("ordinary writes are kept as they were first put, special ones are replaced", async () => {
