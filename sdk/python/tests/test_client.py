@@ -6,14 +6,30 @@ import asyncio
 import importlib.metadata
 import importlib.resources
 import math
+import threading
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 
-from stateraft import AsyncClient, Client, InvalidRequestError, RawJson, SetOp, VersionConflictError
-from stateraft._json import encode, parse
+from stateraft import (
+    AsyncClient,
+    BadResponseError,
+    Client,
+    InvalidRequestError,
+    RawJson,
+    SetOp,
+    UnreachableError,
+    VersionConflictError,
+)
+from stateraft._async import MOST_CALLS, AsyncWire, map_concurrently
+from stateraft._json import Member, encode, parse
+from stateraft._retry import Failure, delay
 from stateraft._sse import Decoder
+from stateraft._sync import Wire
+from stateraft._wire import Deadline
 from stateraft.errors import error
 
 
@@ -85,7 +101,11 @@ def test_numbers_of_any_length_are_exact() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "[]", "{", '{"a":1', '{"a":1,}', '{"a":1}1', '{"a" 1}', "{1:1}", '{"a":NaN}', "\xff"]
+    "text",
+    [
+        *["", "1", "[]", "{", '{"a":1', '{"a":1,}', '{"a":1}1', '{"a" 1}', "{1:1}", '{"a":NaN}', "\xff"],
+        pytest.param('{"a":' + "[" * 100_000, id="levels"),
+    ],
 )
 def test_what_is_no_object(text: str) -> None:
     with pytest.raises(ValueError):
@@ -96,6 +116,20 @@ def test_white_space_between_tokens_is_no_part_of_a_value() -> None:
     members = parse(b' { "a" : [ 1 ,2] , "list":[ {"b" : 1.10 } , {} ] } ', "list")
     assert members["a"].raw == "[ 1 ,2]"
     assert members["list"].value[0]["b"].raw == "1.10"
+
+
+def test_an_integer_of_many_digits_is_a_decimal() -> None:
+    digits = "9" * 5_000
+    value = parse(f'{{"a":[1,{digits}]}}'.encode())["a"].value
+    assert value == [1, Decimal(digits)]
+    assert [type(number) for number in value] == [int, Decimal]
+
+
+def test_a_value_of_many_levels_is_text() -> None:
+    levels = 100_000
+    nested = r'[{"]":"\"}"},' * levels + "1" + "]" * levels
+    members = parse(f'{{"a":{nested} ,"b":2}}'.encode())
+    assert members == {"a": Member(RawJson(nested), nested), "b": Member(2, "2")}
 
 
 def test_a_block_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +162,110 @@ def test_an_error_says_what_happened() -> None:
     e = error("NO_ANSWER", "reset", outcome="unknown", endpoint="http://a")
     assert str(e) == "NO_ANSWER: reset (http://a); the outcome of the write is unknown"
     assert isinstance(error("VERSION_CONFLICT", ""), VersionConflictError)
+
+
+def test_those_that_were_refused_together_do_not_come_back_together() -> None:
+    refused = error("OVERLOADED", "", status=429, retry_after=1)
+    pauses = {delay(1, 1, Failure.OVERLOADED, refused) for _ in range(100)}
+    assert len(pauses) > 1
+    assert all(1 <= pause <= 1.5 for pause in pauses)
+
+
+def test_a_call_whose_pause_lasted_too_long_ends_with_its_last_error() -> None:
+    class Overslept(Wire):
+        slept = 0.0
+
+        def now(self) -> float:
+            return self.slept
+
+        def pause(self, seconds: float, ended: threading.Event | None = None) -> None:  # noqa: ARG002
+            self.slept += 3600
+
+    class Late(Client):
+        _wire_type = Overslept
+
+    with Late("http://127.0.0.1:1") as client, pytest.raises(UnreachableError) as caught:
+        client.state.set("wf", "k", 1)
+    assert (caught.value.outcome, caught.value.attempts) == ("not_applied", 1)
+
+
+async def test_an_awaited_call_whose_pause_lasted_too_long_ends_with_its_last_error() -> None:
+    class Overslept(AsyncWire):
+        slept = 0.0
+
+        def now(self) -> float:
+            return self.slept
+
+        async def pause(self, seconds: float) -> None:  # noqa: ARG002
+            self.slept += 3600
+
+    class Late(AsyncClient):
+        _wire_type = Overslept
+
+    async with Late("http://127.0.0.1:1") as client:
+        with pytest.raises(UnreachableError) as caught:
+            await client.state.set("wf", "k", 1)
+    assert (caught.value.outcome, caught.value.attempts) == ("not_applied", 1)
+
+
+def test_a_time_limit_is_never_below_a_millisecond() -> None:
+    assert Deadline(-1).get("connect") == 0.001
+
+
+class Moved(httpx.MockTransport):
+    """Redirects every request to what a write would take for its answer."""
+
+    def __init__(self) -> None:
+        super().__init__(self._redirect)
+        self.asked: list[str] = []
+
+    def _redirect(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        if request.url.path == "/elsewhere":
+            return httpx.Response(200, json={"version": 1})
+        return httpx.Response(302, headers={"Location": "/elsewhere"})
+
+
+REDIRECTED = [
+    pytest.param(lambda state: state.set("wf", "k", 1), "/v1/state/wf/k", id="call"),
+    pytest.param(lambda state: state.subscribe("wf", "k"), "/v1/state/wf/k/stream", id="stream"),
+]
+
+
+@pytest.mark.parametrize(("call", "path"), REDIRECTED)
+def test_no_redirection_is_followed(call: Any, path: str) -> None:
+    moved = Moved()
+    with httpx.Client(transport=moved, follow_redirects=True) as http, pytest.raises(BadResponseError) as caught:
+        call(Client("http://node", http_client=http).state)
+    assert (caught.value.status, caught.value.outcome) == (302, "not_applied")
+    assert moved.asked == [path]
+
+
+@pytest.mark.parametrize(("call", "path"), REDIRECTED)
+async def test_no_redirection_is_followed_by_an_async_client(call: Any, path: str) -> None:
+    moved = Moved()
+    async with httpx.AsyncClient(transport=moved, follow_redirects=True) as http:
+        with pytest.raises(BadResponseError) as caught:
+            await call(AsyncClient("http://node", http_client=http).state)
+    assert (caught.value.status, caught.value.outcome) == (302, "not_applied")
+    assert moved.asked == [path]
+
+
+async def test_the_first_call_that_fails_cancels_the_others() -> None:
+    cancelled: set[int] = set()
+
+    async def call(n: int) -> None:
+        if n == 5:
+            raise ValueError("no")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.add(n)
+            raise
+
+    with pytest.raises(ValueError, match="no"):
+        await map_concurrently(call, range(100))
+    assert cancelled >= set(range(MOST_CALLS)) - {5}
 
 
 async def test_a_subscription_that_is_cancelled_before_it_began_leaves_no_stream() -> None:

@@ -223,3 +223,23 @@ def test_what_a_callback_raises_ends_its_subscription(client: Client) -> None:
     client.state.set(workflow, "k", 2)
     assert ended.wait(PATIENCE)
     assert [str(e) for e in errors] == ["no"]
+
+
+async def test_what_an_awaited_callback_raises_ends_its_subscription(cluster: Cluster) -> None:
+    workflow, ended = str(uuid.uuid4()), asyncio.Event()
+    errors: list[Exception] = []
+
+    async def fail(_: Event) -> None:
+        raise ValueError("no")
+
+    async def on_error(e: Exception) -> None:
+        errors.append(e)
+        ended.set()
+
+    async with AsyncClient(endpoints=cluster.endpoints) as client:
+        subscription = await client.state.subscribe(workflow, "k", fail, on_error=on_error)
+        await client.state.set(workflow, "k", 1)
+        await client.state.set(workflow, "k", 2)
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+        await subscription.close()
+    assert [str(e) for e in errors] == ["no"]

@@ -19,7 +19,9 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
-from stateraft import AsyncClient, Client, VersionConflictError
+from stateraft import AsyncClient, Client, StateraftError, VersionConflictError
+from stateraft._async import MOST_CALLS, AsyncWire
+from stateraft._steps import Answer, Send
 from stateraft.langgraph import AsyncStateraftSaver, StateraftSaver
 
 from .conftest import Cluster
@@ -399,8 +401,104 @@ def test_a_thread_begun_anew_while_it_is_deleted_stays(client: Client) -> None:
             assert len(list(other.list(None))) == 1, moment
 
 
+def gradually(saver: StateraftSaver, plan: Any) -> Iterator[None]:
+    """Carry out the calls of a plan, one each time."""
+    batch = next(plan)
+    with suppress(StopIteration):
+        while True:
+            yield
+            batch = plan.send([saver._result(steps) for steps in batch])
+
+
+@pytest.mark.parametrize("before", range(5))
+def test_a_thread_that_is_deleted_while_its_first_checkpoint_is_put(client: Client, before: int) -> None:
+    """That many calls of the put come before the removal, the others before each of its calls in turn."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    values = {"long": "x" * 600_000}
+    versions = {"long": "1"}
+    for moment in itertools.count():
+        writer = StateraftSaver(client, prefix=uuid.uuid4().hex)
+        checkpoint: Any = {**empty_checkpoint(), "channel_values": values, "channel_versions": versions}
+        putting = gradually(writer, writer._plan_put(config, checkpoint, {}, versions))  # type: ignore[arg-type]
+        for _ in range(before + 1):
+            next(putting)
+
+        def go_on(putting: Iterator[None] = putting) -> None:
+            with suppress(VersionConflictError):
+                list(putting)
+
+        remover = Disturbed(client, writer._prefix, moment, go_on)
+        remover.delete_thread("t")
+        go_on()
+        found = StateraftSaver(client, prefix=writer._prefix).get_tuple(config)
+        assert found is None or found.checkpoint["channel_values"] == values, moment
+        if remover.over:
+            return
+
+
+def test_a_first_checkpoint_that_was_not_completed(client: Client, config: Any) -> None:
+    writer = StateraftSaver(client)
+    checkpoint: Any = {**empty_checkpoint(), "channel_values": {"long": "x" * 600_000}}
+    putting = gradually(writer, writer._plan_put(config, checkpoint, {}, {"long": "1"}))
+    for _ in range(5):  # it is about to make its last call
+        next(putting)
+    saver = StateraftSaver(client)
+    assert saver.get_tuple(config) is None
+    assert list(saver.list(config)) == []
+    stored = put(saver, config, a=1)
+    assert read(saver, config).config == stored
+    with pytest.raises(VersionConflictError):
+        list(putting)
+
+
+class CountingWire(AsyncWire):
+    """Counts the requests that are under way."""
+
+    under_way = 0
+    most = 0
+
+    async def send(self, step: Send) -> Answer | StateraftError:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            return await super().send(step)
+        finally:
+            self.under_way -= 1
+
+
+class CountingClient(AsyncClient):
+    _wire_type = CountingWire
+
+
+async def test_the_requests_of_a_removal_are_bounded(saver: StateraftSaver, config: Any, cluster: Cluster) -> None:
+    stored = config
+    for n in range(200):
+        stored = put(saver, stored, a=n)
+    async with CountingClient(endpoints=cluster.endpoints) as client:
+        await AsyncStateraftSaver(client).aprune([config["configurable"]["thread_id"]])
+        wire = client._wire
+    assert isinstance(wire, CountingWire)
+    assert 1 < wire.most <= MOST_CALLS == 32
+    assert [t.config for t in saver.list(config)] == [stored]
+
+
+def test_a_thread_whose_id_is_0(client: Client) -> None:
+    saver = StateraftSaver(client, prefix=uuid.uuid4().hex)
+    config: Any = {"configurable": {"thread_id": 0}}
+    stored = put(saver, config)
+    assert read(saver, config).config == stored
+    assert [t.config for t in saver.list(config)] == [stored]
+
+
+def test_a_list_of_no_thread_is_of_all(client: Client) -> None:
+    saver = StateraftSaver(client, prefix=uuid.uuid4().hex)
+    stored = [put(saver, {"configurable": {"thread_id": thread}}) for thread in ("a", "b")]
+    assert [t.config for t in saver.list({"configurable": {}})] == stored[::-1]
+
+
 def test_without_a_thread(saver: StateraftSaver) -> None:
     assert saver.get_tuple({"configurable": {}}) is None
+    assert saver.get_tuple({"configurable": {"thread_id": ""}}) is None
     with pytest.raises(ValueError, match="thread_id"):
         put(saver, {"configurable": {}})
 

@@ -6,13 +6,13 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 from agents.memory import Session, SessionSettings
 
-from stateraft import AsyncClient
+from stateraft import AsyncClient, Op, OpResult
 from stateraft.openai_agents import StateraftSession
 
 from .conftest import Cluster
@@ -116,6 +116,70 @@ async def test_items_beyond_the_limit_of_a_value(session: StateraftSession) -> N
     assert await session.pop_item() == message("last")
     assert await session.pop_item() == message(long)
     assert await contents(session) == ["short"]
+
+
+class Disturbed(StateraftSession):
+    """A session before one of whose writes something else happens."""
+
+    def __init__(
+        self, session: StateraftSession, client: AsyncClient, moment: int, happens: Callable[[], Awaitable[object]]
+    ) -> None:
+        super().__init__(session.session_id, client)
+        self._left = moment
+        self._happens = happens
+
+    async def _write(self, ops: Sequence[Op]) -> Sequence[OpResult]:
+        self._left -= 1
+        if self._left == -1:
+            await self._happens()
+        return await super()._write(ops)
+
+
+LONG = "x" * 600_000  # is in pieces, which are written first
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+async def test_a_session_that_is_cleared_while_a_long_list_is_added(
+    session: StateraftSession, client: AsyncClient, moment: int
+) -> None:
+    await session.add_items([message("before")])
+    await Disturbed(session, client, moment, session.clear_session).add_items([message(LONG)])
+    assert await contents(session) == [LONG]
+    assert await session.pop_item() == message(LONG)
+    await session.clear_session()
+    assert (await client.state.list(session._workflow)).keys == []
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+async def test_a_session_that_is_cleared_while_an_item_of_a_long_list_is_popped(
+    session: StateraftSession, client: AsyncClient, moment: int
+) -> None:
+    await session.add_items([message(LONG), message("last")])
+    assert await Disturbed(session, client, moment, session.clear_session).pop_item() is None
+    await session.clear_session()
+    assert (await client.state.list(session._workflow)).keys == []
+
+
+async def test_a_long_list_is_complete_just_when_its_session_is_cleared(
+    session: StateraftSession, client: AsyncClient
+) -> None:
+    """Its last write comes after what is to be removed was listed, and before it is."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await go_on.wait()
+
+    writing = asyncio.create_task(Disturbed(session, client, 1, wait).add_items([message(LONG)]))
+    await begun.wait()
+
+    async def finish() -> None:
+        go_on.set()
+        await writing
+
+    await Disturbed(session, client, 0, finish).clear_session()
+    assert await contents(session) == []
+    assert (await client.state.list(session._workflow)).keys == []
 
 
 async def test_writers_of_two_processes_lose_nothing(session: StateraftSession, cluster: Cluster) -> None:

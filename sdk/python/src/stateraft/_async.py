@@ -7,7 +7,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -26,8 +26,11 @@ from .errors import StateraftError, error
 C = TypeVar("C")
 P = ParamSpec("P")
 T = TypeVar("T")
+A = TypeVar("A")
 
 logger = logging.getLogger("stateraft")
+
+MOST_CALLS = 32  # of one operation that makes many
 
 
 class AsyncStream:
@@ -68,7 +71,7 @@ class AsyncWire:
     async def send(self, step: Send) -> Answer | StateraftError:
         deadline = Deadline(step.timeout)
         try:
-            response = await self._http.send(build(self._http, step, deadline), stream=True)
+            response = await self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
             try:
                 body = Body(response.status_code)
                 async for piece in response.aiter_bytes():
@@ -85,7 +88,7 @@ class AsyncWire:
     async def open(self, step: Open) -> tuple[AsyncStream, Answer] | StateraftError:
         deadline = Deadline(step.timeout)
         try:
-            response = await self._http.send(build(self._http, step, deadline), stream=True)
+            response = await self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
         except httpx.HTTPError as e:
             return failure(e)
         deadline.bound_silence(step.silence)
@@ -196,15 +199,39 @@ class AsyncSubscription:
         assert self._feed.callback
         try:
             async for event in self:
-                told = self._feed.callback(event)
-                if inspect.isawaitable(told):
-                    await told
+                await _call_back(self._feed.callback, event)
         except Exception as e:
             await self.close()
             if self._feed.on_error:
-                self._feed.on_error(e)
+                await _call_back(self._feed.on_error, e)
             else:
                 logger.exception("a subscription has ended")
+
+
+async def _call_back(callback: Callable[[T], object], told: T) -> None:
+    done = callback(told)
+    if inspect.isawaitable(done):
+        await done
+
+
+async def map_concurrently(call: Callable[[A], Awaitable[T]], items: Iterable[A]) -> list[T]:
+    """Return what ``call`` makes of each item. At most MOST_CALLS are under way at a time.
+
+    The first that raises cancels the others.
+    """
+    room = asyncio.Semaphore(MOST_CALLS)
+
+    async def call_in_turn(item: A) -> T:
+        async with room:
+            return await call(item)
+
+    tasks = [asyncio.create_task(call_in_turn(item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class AsyncPart(Generic[C]):
@@ -282,8 +309,8 @@ class AsyncClient:
     """Does as `Client` does, for the tasks of one event loop.
 
     Calls are awaited, and so is a subscription; `pages` is iterated over with
-    ``async for``. A callback may be a coroutine function. A call that is cancelled
-    may have had its effect.
+    ``async for``. ``callback`` and ``on_error`` may be coroutine functions. A call
+    that is cancelled may have had its effect.
     """
 
     _wire_type = AsyncWire

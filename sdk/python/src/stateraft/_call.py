@@ -35,17 +35,20 @@ def perform(session: Session, request: Request, decode: Callable[[Object], T]) -
         e.endpoint, e.attempts = endpoint, attempt
         failure = classify(e)
         draw_consequences(session, request, failure, e, at)
-        pause = delay(attempt, len(session.endpoints), failure, e)
-        if (
-            attempt == session.max_attempts
-            or request.kind not in RULES[failure].again
-            or session.now() + pause >= deadline
-        ):
+        again = attempt < session.max_attempts and request.kind in RULES[failure].again
+        if not again or not (yield from wait(session, delay(attempt, len(session.endpoints), failure, e), deadline)):
             raise settle(request.kind, e, uncertain)
         uncertain = uncertain or e.outcome == "unknown"
-        if pause:
-            yield Pause(pause)
     raise AssertionError  # the loop has no end
+
+
+def wait(session: Session, pause: float, deadline: float) -> Steps[bool]:
+    """Pause, unless that would outlast the call. Its result is whether there is time for an attempt."""
+    if session.now() + pause >= deadline:
+        return False
+    if pause:
+        yield Pause(pause)
+    return session.now() < deadline
 
 
 def send(session: Session, request: Request, endpoint: str, timeout: float) -> Send:
@@ -68,7 +71,7 @@ def headers(session: Session, request: Request, timeout: float) -> dict[str, str
 
 
 def note(session: Session, answer: Answer, at: int) -> None:
-    """Learn from an answer, whatever it is."""
+    """Learn from the answer to a call, whatever it says."""
     session.revision.observe(answer.headers)
     if answer.headers.get("Connection") == "close":
         session.endpoints.leave(at)  # a node that ends its connections is about to end itself

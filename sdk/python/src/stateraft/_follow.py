@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
-from ._call import headers, note, response_error
+from ._call import headers, response_error
 from ._json import parse
 from ._model import Event, event
 from ._request import EVENT_STREAM, Kind, Request
@@ -80,7 +80,7 @@ class _Follower:
             request = self._request()
             endpoint, at = self.session.endpoints.current()
             self.opened = None
-            e = yield from self._stream(request, endpoint, at)
+            e = yield from self._stream(request, endpoint)
             yield Close()
             e.endpoint = endpoint
             if e.code == "REVISION_UNKNOWN":
@@ -105,9 +105,7 @@ class _Follower:
             least = self.session.revision.seen
         return Request(Kind.READ, "GET", self.path, query, headers, min_revision=least)
 
-    def _stream(
-        self, request: Request, endpoint: str, at: int
-    ) -> Generator[Step | Event | None, Reply, StateraftError]:
+    def _stream(self, request: Request, endpoint: str) -> Generator[Step | Event | None, Reply, StateraftError]:
         """Tell the events of one stream. Its result is what ended it."""
         limit = self.session.attempt_timeout
         sent = headers(self.session, request, limit)
@@ -115,7 +113,7 @@ class _Follower:
         if isinstance(answer, StateraftError):
             return answer
         assert isinstance(answer, Answer)
-        note(self.session, answer, at)
+        self.session.revision.observe(answer.headers)  # that a stream ends its connection says nothing of the node
         if not _is_stream(answer):
             return (yield from _refusal(answer, limit))
         decoder = Decoder()

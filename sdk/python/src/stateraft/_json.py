@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple, NoReturn
 
 from .errors import error
@@ -15,7 +16,8 @@ from .errors import error
 class RawJson:
     """A value as JSON text, which is stored with every digit, member and escape.
 
-    It stands in place of a whole value, not within one.
+    It stands in place of a whole value, not within one. A value that is nested too
+    deeply for Python is read as one.
     """
 
     text: str
@@ -35,10 +37,20 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _integer(digits: str) -> int | Decimal:
+    """Return an integer; as a Decimal if it has more digits than Python makes an int of."""
+    try:
+        return int(digits)
+    except ValueError:
+        return Decimal(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)
 # Checks a text without making numbers of it, however many digits they have.
 _CHECKER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=str, parse_float=str)
 _SPACE = re.compile(r"[ \t\n\r]*")
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]')
+_DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def encode(value: Any) -> str:
@@ -86,7 +98,7 @@ def _object(text: str, at: int, lists: tuple[str, ...]) -> tuple[Object, int]:
         if name in lists and text.startswith("[", at):
             value, at = _list(text, at)
         else:
-            value, at = _DECODER.raw_decode(text, at)
+            value, at = _value(text, at)
         members[name] = Member(value, text[begin:at])
         at = _skip(text, at)
     return members, at + 1
@@ -102,6 +114,25 @@ def _list(text: str, at: int) -> tuple[list[Object], int]:
         items.append(item)
         at = _skip(text, at)
     return items, at + 1
+
+
+def _value(text: str, at: int) -> tuple[Any, int]:
+    """Parse the value that begins at ``at``; one that is nested too deeply for Python stays text."""
+    try:
+        return _DECODER.raw_decode(text, at)
+    except RecursionError:
+        end = _nested_end(text, at)
+        return RawJson(text[at:end]), end
+
+
+def _nested_end(text: str, at: int) -> int:
+    """Return where the object or list that begins at ``at`` ends."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text, at):
+        depth += _DEEPER.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    raise ValueError(f"no end of the value at {at}")
 
 
 def _expect(text: str, at: int, sign: str) -> int:

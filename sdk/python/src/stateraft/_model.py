@@ -14,7 +14,12 @@ Consistency = Literal["linearizable", "stale"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A key of the State Store as it was read."""
+    """A key of the State Store as it was read.
+
+    In a value, an integer of more digits than Python makes an int of (4,300) is a
+    Decimal; a value that is nested too deeply for Python (about 1,000 levels) is a
+    RawJson.
+    """
 
     key: str
     value: Any
@@ -35,7 +40,7 @@ class Page:
 
 @dataclass(frozen=True)
 class AgentEntry:
-    """A key of Agent State as it was read."""
+    """A key of Agent State as it was read, with its value as in an Entry."""
 
     key: str
     value: Any
@@ -113,7 +118,8 @@ class Event:
     ``set``, ``delete`` and ``expire`` are changes of a key. The state from the
     start, where it is asked for or the history no longer reaches back, is
     ``resync``, which voids all that was told, then a ``snapshot`` for each
-    present key, then ``synced``: it is complete, as of ``revision``.
+    present key, then ``synced``: it is complete, as of ``revision``. Values are as
+    in an Entry.
     """
 
     type: EventType

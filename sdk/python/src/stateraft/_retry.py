@@ -63,13 +63,14 @@ def delay(attempt: int, endpoints: int, failure: Failure, e: StateraftError) -> 
 
     The first round of the endpoints is without a pause, unless the node is
     overloaded and asked again. Then each pause is twice the one before, less up
-    to half of it by chance, and not shorter than a Retry-After.
+    to half of it by chance, and not shorter than a Retry-After, plus up to half
+    of that by chance: whoever was refused together does not come back together.
     """
     turn = attempt - 1 if failure is Failure.OVERLOADED else attempt - endpoints
     if turn < 0:
         return 0.0
     pause: float = min(FIRST_PAUSE * PAUSE_FACTOR ** min(turn, 10), MOST_PAUSE)
-    return max(pause * random.uniform(0.5, 1), e.retry_after or 0)
+    return max(pause * random.uniform(0.5, 1), (e.retry_after or 0) * random.uniform(1, 1.5))
 
 
 def settle(kind: Kind, e: StateraftError, uncertain: bool) -> StateraftError:

@@ -81,7 +81,7 @@ class Wire:
     def send(self, step: Send) -> Answer | StateraftError:
         deadline = Deadline(step.timeout)
         try:
-            response = self._http.send(build(self._http, step, deadline), stream=True)
+            response = self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
             try:
                 body = Body(response.status_code)
                 for piece in response.iter_bytes():
@@ -98,7 +98,7 @@ class Wire:
     def open(self, step: Open) -> tuple[Stream, Answer] | StateraftError:
         deadline = Deadline(step.timeout)
         try:
-            response = self._http.send(build(self._http, step, deadline), stream=True)
+            response = self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
         except httpx.HTTPError as e:
             return failure(e)
         deadline.bound_silence(step.silence)
@@ -141,8 +141,9 @@ class Subscription:
     def close(self) -> None:
         """End the subscription. It may be called again."""
         self._ended.set()
-        if self._stream:
-            self._stream.abort()
+        stream = self._stream  # whoever carries steps out may close it meanwhile
+        if stream:
+            stream.abort()
         if self._working.acquire(blocking=False):
             try:
                 self._close_stream()

@@ -17,6 +17,7 @@ from ._steps import Send
 from .errors import StateraftError, error
 
 CONNECT_TIMEOUT = 2.0  # there are other endpoints
+LEAST_TIMEOUT = 0.001  # a socket refuses what is below 0, and does not wait at all with 0
 
 # Idle connections are dropped before nodes do so, after 2 minutes.
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=512, keepalive_expiry=90)
@@ -37,15 +38,17 @@ _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, ht
 class Deadline(dict[str, float]):
     """The time limits of a request, which httpx asks for before each thing that it does.
 
-    Each is what is left of ``seconds``, so that they bound the request as a whole.
+    Each is what is left of ``seconds``, but never less than 1 ms, so that they bound
+    the request as a whole.
     """
 
     def __init__(self, seconds: float) -> None:
+        seconds = max(seconds, LEAST_TIMEOUT)
         super().__init__(connect=min(CONNECT_TIMEOUT, seconds), read=seconds, write=seconds, pool=seconds)
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        return max(self._end - time.monotonic(), 0.001)
+        return max(self._end - time.monotonic(), LEAST_TIMEOUT)
 
     def get(self, key: str, default: Any = None) -> Any:
         return min(super().get(key, default), self.left())

@@ -6,6 +6,14 @@
 
 Any number of processes may share a session. The items of one `add_items` stay
 together, and come after all that was added before it was called.
+
+A session is a workflow, with these keys:
+
+    i/NUMBER    a list of items that were added together
+    x/TOKEN/N   a piece of a list that is too long for one value, see _documents
+
+The first piece of a list comes together with what refers to it, the others before:
+without the first they are of a list that is being added, or that never was.
 """
 
 from __future__ import annotations
@@ -13,16 +21,16 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from agents.items import TResponseInputItem
 from agents.memory import SessionSettings
 from agents.memory.session_settings import resolve_session_limit
 
-from ._async import AsyncClient
+from ._async import AsyncClient, map_concurrently
 from ._documents import batches, deletes, join_pieces, piece_keys, put_document
-from ._model import DeleteOp, Entry, SetOp
+from ._model import CheckOp, DeleteOp, Entry, Op, OpResult, SetOp
 from .errors import StateraftError, VersionConflictError, error
 
 __all__ = ["StateraftSession"]
@@ -32,7 +40,7 @@ MOST_TRIES = 1000
 MOST_PAUSE = 0.2  # seconds between them
 
 _PAGE = 100
-_ITEMS = "i/"  # i/NUMBER: a list of items that were added together
+_ITEMS = "i/"
 
 
 class StateraftSession:
@@ -71,15 +79,17 @@ class StateraftSession:
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items behind all others, all or none. Of writers at the same time each gets its turn."""
         if not items:
-            return None
-        main, pieces = put_document(_ITEMS, list(items))
-        for batch in batches(pieces):
-            await self._write(batch)
+            return
+        stored, others = await self._put_pieces(items)
         for attempt in range(MOST_TRIES):
             try:
-                return await self._write([SetOp(await self._next_key(), main.value, expected_version=0)])
-            except VersionConflictError:
+                await self._write([SetOp(await self._next_key(), stored, expected_version=0), *others])
+            except VersionConflictError as e:
+                if e.op:  # the key was free, but the session was cleared, and the pieces with it
+                    stored, others = await self._put_pieces(items)
                 await _make_way(attempt)
+            else:
+                return
         raise _crowded()
 
     async def pop_item(self) -> TResponseInputItem | None:
@@ -100,9 +110,16 @@ class StateraftSession:
 
     async def clear_session(self) -> None:
         """Remove all items. Those that are added meanwhile may stay."""
-        page = await self._state.list(self._workflow)
-        for batch in batches(deletes(page.keys)):
-            await self._write(batch)
+        for attempt in range(MOST_TRIES):
+            page = await self._state.list(self._workflow)
+            try:
+                for batch in batches(_removal(page.keys)):
+                    await self._write(batch)
+            except VersionConflictError:
+                await _make_way(attempt)
+            else:
+                return
+        raise _crowded()
 
     async def _newest_first(self) -> AsyncIterator[Entry]:
         async for page in self._state.pages(self._workflow, prefix=_ITEMS, reverse=True, values=True, limit=_PAGE):
@@ -119,21 +136,49 @@ class StateraftSession:
         if not keys:
             whole: list[TResponseInputItem] = entry.value
             return whole
-        pieces = await asyncio.gather(*(self._state.get(self._workflow, key) for key in keys))
+        pieces = await map_concurrently(lambda key: self._state.get(self._workflow, key), keys)
         joined: list[TResponseInputItem] = join_pieces(pieces)
         return joined
 
     async def _replace(self, entry: Entry, items: list[TResponseInputItem]) -> None:
         """Put a list in place of one that was read, and is still there. Its pieces stay for who reads them."""
-        if not items:
-            return await self._write([DeleteOp(entry.key, expected_version=entry.version)])
-        main, pieces = put_document(entry.key, items)
-        for batch in batches(pieces):
-            await self._write(batch)
-        return await self._write([SetOp(entry.key, main.value, expected_version=entry.version)])
+        if items:
+            stored, others = await self._put_pieces(items)
+            await self._write([SetOp(entry.key, stored, expected_version=entry.version), *others])
+        else:
+            await self._write([DeleteOp(entry.key, expected_version=entry.version)])
 
-    async def _write(self, ops: list[Any]) -> None:
-        await self._state.atomic(self._workflow, ops, idempotency_key=uuid.uuid4().hex)
+    async def _put_pieces(self, items: list[TResponseInputItem]) -> tuple[Any, list[Op]]:
+        """Write all pieces of a list but the first, if it is in pieces.
+
+        Return what refers to the list, and what has to be written with that: the first
+        piece, if the second is still there.
+        """
+        main, pieces = put_document(_ITEMS, list(items))
+        if not pieces:
+            return main.value, []
+        first, *early = pieces
+        written = [await self._write(batch) for batch in batches(early)]
+        return main.value, [first, CheckOp(early[0].key, written[0][0].version)]
+
+    async def _write(self, ops: Sequence[Op]) -> Sequence[OpResult]:
+        return await self._state.atomic(self._workflow, ops, idempotency_key=uuid.uuid4().hex)
+
+
+def _removal(keys: Sequence[str]) -> list[Op]:
+    """Return what removes keys, lists before their pieces.
+
+    From a list that is being added the second piece goes first, if the first has not
+    come yet: that list is refused then.
+    """
+    there = set(keys)
+    ops: list[Op] = []
+    for key in keys:
+        token, _, number = key.rpartition("/")
+        if key.startswith("x/") and number == "1" and f"{token}/0" not in there:
+            ops += [CheckOp(f"{token}/0", 0), DeleteOp(key)]
+            there.remove(key)
+    return ops + deletes(key for key in keys if key in there)
 
 
 def _crowded() -> StateraftError:

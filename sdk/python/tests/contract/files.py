@@ -23,6 +23,13 @@ CLIENT_OPTIONS = {
 }
 
 
+# Values that a node takes, and Python's json does not read.
+BEYOND_PYTHON = [
+    pytest.param("-" + "9" * 5_000, id="digits"),
+    pytest.param("[" * 10_000 + "]" * 10_000, id="levels"),
+]
+
+
 def load(name: str) -> Any:
     return json.loads((FOLDER / name).read_text())
 

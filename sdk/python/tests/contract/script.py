@@ -168,16 +168,17 @@ class Server:
         if failure == "silent":
             self._ended.wait()
         elif failure is None and "chunks" in response:
-            return self._stream(connection, response)
+            self._stream(connection, response)
         elif failure in (None, "torn"):
             head, body = _answer_bytes(response)
             connection.sendall(head + (body[: len(body) // 2] if failure else body))
             return failure is None
         return False
 
-    def _stream(self, connection: socket.socket, response: dict[str, Any]) -> bool:
-        headers = {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"} | response.get("headers", {})
-        connection.sendall(_head(response["status"], headers))
+    def _stream(self, connection: socket.socket, response: dict[str, Any]) -> None:
+        """Send a stream, which ends its connection, as those of a node do. Chunks keep its pieces apart."""
+        headers = {"Content-Type": "text/event-stream", "Connection": "close", "Transfer-Encoding": "chunked"}
+        connection.sendall(_head(response["status"], headers | response.get("headers", {})))
         for chunk in response["chunks"]:
             data = base64.b64decode(chunk["base64"]) if isinstance(chunk, dict) else chunk.encode()
             connection.sendall(f"{len(data):x}\r\n".encode() + data + b"\r\n")
@@ -194,7 +195,6 @@ class Server:
             with contextlib.suppress(ConnectionError):
                 connection.recv(1)
             self._script.closed.set()
-        return bool(end == "eof")
 
 
 def _answer_bytes(response: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ import pytest
 
 from stateraft import StateraftError, errors
 
-from .files import arguments, cases, client_options, method
+from .files import BEYOND_PYTHON, arguments, cases, client_options, method
 from .script import Script, Server
 from .wires import Clock, async_client, client
 
@@ -140,6 +140,22 @@ def assert_object(want: dict[str, Any], got: Any) -> None:
         else:
             assert found == value
             assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("kind", [Sync, Async])
+@pytest.mark.parametrize("raw", BEYOND_PYTHON)
+def test_a_value_beyond_python(raw: str, kind: type[Sync | Async]) -> None:
+    step = {
+        "call": {"method": "state.get", "args": {"workflow": "wf", "key": "k"}},
+        "exchanges": [
+            {
+                "request": {"method": "GET", "path": "/v1/state/wf/k"},
+                "response": {"status": 200, "body": f'{{"value":{raw},"version":1}}'},
+            }
+        ],
+        "result": {"key": "k", "raw": raw, "version": 1, "updatedAt": None, "expiresAt": None},
+    }
+    test_call({"name": "", "steps": [step]}, kind)
 
 
 def test_the_driver_finds_what_differs() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from stateraft import Event, StateraftError, Subscription, Tx
+from stateraft import AsyncClient, Client, Event, StateraftError, Subscription, Tx
 
-from .files import arguments, cases, client_options, method, snake
+from .files import BEYOND_PYTHON, arguments, cases, client_options, method, snake
 from .script import Script, Server
 from .test_calls import assert_error
 from .wires import Clock, async_client, client
@@ -149,3 +149,58 @@ def assert_event(want: dict[str, Any], got: Told) -> None:
             assert value == texts.pop(name)
     assert not members
     assert not texts
+
+
+@pytest.mark.parametrize("with_callback", [False, True], ids=["iterator", "callback"])
+@pytest.mark.parametrize("kind", [Sync, Async])
+@pytest.mark.parametrize("raw", BEYOND_PYTHON)
+def test_a_value_beyond_python(raw: str, kind: type[Sync | Async], with_callback: bool) -> None:
+    """It is told, and so is what comes after it."""
+    case = {
+        "name": "",
+        "subscribe": {"method": "state.subscribe", "args": {"workflow": "wf", "key": "k"}},
+        "connections": [_subscribed(_change(5, raw), _change(6, "1"))],
+        "events": [
+            {"type": "set", "workflow": "wf", "key": "k", "version": 5, "revision": 5, "raw": {"newValue": raw}},
+            {"type": "set", "workflow": "wf", "key": "k", "version": 6, "revision": 6, "newValue": 1},
+        ],
+    }
+    test_stream(case, kind, with_callback)
+
+
+def _subscribed(*chunks: str) -> dict[str, Any]:
+    return {
+        "request": {"method": "GET", "path": "/v1/state/wf/k/stream"},
+        "response": {"status": 200, "chunks": ["retry: 1000\nid: 4\n\n", *chunks], "end": "open"},
+    }
+
+
+def _change(revision: int, value: str) -> str:
+    names = f'"type":"set","workflowId":"wf","key":"k","newValue":{value},"version":{revision},"revision":{revision}'
+    return f"id: {revision}\ndata: {{{names}}}\n\n"
+
+
+READ = {
+    "request": {"method": "GET", "path": "/v1/state/wf/k"},
+    "response": {"status": 200, "body": '{"value":1,"version":1}'},
+}
+
+
+def test_a_stream_leaves_the_endpoint_where_it_is() -> None:
+    """That it ends its connection is no sign of a node that is about to end itself."""
+    script = Script([_subscribed(), READ])
+    script.is_stream = True
+    with Server(script, 2) as server, Client(endpoints=server.urls) as c, c.state.subscribe("wf", "k"):
+        script.is_stream = False
+        c.state.get("wf", "k")
+    script.finish()
+
+
+async def test_an_async_stream_leaves_the_endpoint_where_it_is() -> None:
+    script = Script([_subscribed(), READ])
+    script.is_stream = True
+    with Server(script, 2) as server:
+        async with AsyncClient(endpoints=server.urls) as c, await c.state.subscribe("wf", "k"):
+            script.is_stream = False
+            await c.state.get("wf", "k")
+    script.finish()

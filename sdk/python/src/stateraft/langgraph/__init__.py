@@ -18,7 +18,6 @@ removes meanwhile may lack values that it did not change.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -26,7 +25,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata, CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .._async import AsyncClient
+from .._async import AsyncClient, map_concurrently
 from .._steps import Steps
 from .._sync import Client
 from ..errors import NotFoundError, StateraftError
@@ -173,7 +172,7 @@ class AsyncStateraftSaver(Core):
             batch = next(plan)
             while True:
                 try:
-                    results = await asyncio.gather(*map(self._result, batch))
+                    results = await map_concurrently(self._result, batch)
                 except StateraftError as e:
                     batch = plan.throw(e)
                 else:

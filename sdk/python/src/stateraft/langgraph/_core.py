@@ -103,7 +103,7 @@ class Core(BaseCheckpointSaver[str]):
     # Reading
 
     def _plan_get(self, config: Config) -> Plan[CheckpointTuple | None]:
-        if not (config.get("configurable") or {}).get("thread_id"):
+        if _thread(config) is None:
             return None
         thread, ns = _place(config)
         wanted = get_checkpoint_id(cast(RunnableConfig, config))
@@ -153,9 +153,10 @@ class Core(BaseCheckpointSaver[str]):
         return [(w["task"], w["channel"], self._load(w["value"])) for w in stored]
 
     def _plan_found(self, config: Config | None, before: Config | None) -> Plan[list[tuple[str, str]]]:
-        """Return thread and key of the checkpoints in question, the newest first."""
-        configurable = config["configurable"] if config else {}
-        threads = [configurable["thread_id"]] if config else (yield from self._threads())
+        """Return thread and key of the checkpoints in question, the newest first. Without a thread all are searched."""
+        configurable = (config or {}).get("configurable") or {}
+        thread = _thread(config or {})
+        threads = (yield from self._threads()) if thread is None else [thread]
         ns, wanted = configurable.get("checkpoint_ns"), configurable.get("checkpoint_id")
         end = get_checkpoint_id(cast(RunnableConfig, before)) if before else None
         found: list[tuple[str, str, str]] = []
@@ -182,7 +183,11 @@ class Core(BaseCheckpointSaver[str]):
     def _plan_put(
         self, config: Config, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> Plan[RunnableConfig]:
-        """Put a checkpoint: long values first, the head and the checkpoint last, and together."""
+        """Put a checkpoint: long values first, the head and the checkpoint last, and together.
+
+        Before the long values of a first checkpoint comes a head without one, so that
+        no removal takes them from the checkpoint: either finds that the head has moved.
+        """
         thread, ns = _place(config)
         parent, checkpoint_id = get_checkpoint_id(cast(RunnableConfig, config)), checkpoint["id"]
         bare = {name: value for name, value in checkpoint.items() if name != "channel_values"}
@@ -202,19 +207,28 @@ class Core(BaseCheckpointSaver[str]):
                 )
                 early += pieces
                 last.append(op)
-        seen = yield from self._expected(thread, ns, parent, checkpoint_id)
-        head = SetOp(head_key(ns), {"id": checkpoint_id}, expected_version=seen)
         while len(last) > 1 and (len(last) >= MOST_OPS or sum(map(op_chars, last)) > MOST_CHARS):
             early.append(last.pop())
-        if not seen:
+        version = yield from self._expected(thread, ns, parent, checkpoint_id)
+        if not version:
             yield from self._register(thread)
+            if early:
+                version = yield from self._move_head(config, version, None, [])
         yield from self._write(thread, early)
-        try:
-            results = (yield [self._atomic(thread, [head, *last])])[0]
-        except VersionConflictError as e:
-            raise _superseded(thread, ns, parent, e) from e
-        self._heads.remember(thread, ns, checkpoint_id, results[0].version)
+        version = yield from self._move_head(config, version, checkpoint_id, last)
+        self._heads.remember(thread, ns, checkpoint_id, version)
         return _config(thread, ns, checkpoint_id)
+
+    def _move_head(self, config: Config, version: int, checkpoint_id: str | None, ops: list[SetOp]) -> Plan[int]:
+        """Move a head from a version to a checkpoint, together with ``ops``; return its new version."""
+        thread, ns = _place(config)
+        head = SetOp(head_key(ns), {"id": checkpoint_id}, expected_version=version)
+        try:
+            results = (yield [self._atomic(thread, [head, *ops])])[0]
+        except VersionConflictError as e:
+            raise _superseded(thread, ns, get_checkpoint_id(cast(RunnableConfig, config)), e) from e
+        moved: int = results[0].version
+        return moved
 
     def _expected(self, thread: str, ns: str, parent: str | None, checkpoint_id: str) -> Plan[int]:
         """Return the version of the head that a checkpoint is for.
@@ -435,13 +449,17 @@ class Core(BaseCheckpointSaver[str]):
         return self.serde.loads_typed(from_json(typed))
 
 
+def _thread(config: Config) -> str | None:
+    thread = (config.get("configurable") or {}).get("thread_id")
+    return None if thread is None or thread == "" else str(thread)
+
+
 def _place(config: Config) -> tuple[str, str]:
     """Return thread and namespace. Raises ValueError without a thread."""
-    configurable = config.get("configurable") or {}
-    thread = configurable.get("thread_id")
-    if thread is None or thread == "":
+    thread = _thread(config)
+    if thread is None:
         raise ValueError("config has no configurable thread_id")
-    return str(thread), configurable.get("checkpoint_ns") or ""
+    return thread, config["configurable"].get("checkpoint_ns") or ""
 
 
 def _config(thread: str, ns: str, checkpoint_id: str) -> RunnableConfig:
