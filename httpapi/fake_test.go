@@ -80,6 +80,13 @@ func (c *fakeCluster) announce() {
 	c.changed = make(chan struct{})
 }
 
+// raise raises the protocol version.
+func (c *fakeCluster) raise(tb testing.TB, version uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.apply(tb, &fsmpb.Entry{RaiseVersion: &fsmpb.RaiseVersion{Version: version}})
+}
+
 // advance moves cluster time.
 func (c *fakeCluster) advance(tb testing.TB, d time.Duration) {
 	c.mu.Lock()

@@ -1,9 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
@@ -29,8 +32,24 @@ func setIdempotency(r *request, c *fsmpb.Command) error {
 	d.text(c.Namespace)
 	d.text(key)
 	c.IdempotencyKey = d.sum()
-	c.RequestHash = requestHash(r, c)
 	return nil
+}
+
+// proposeOnce proposes c. If it has an idempotency key and was carried out before, it
+// returns the answer from then, whichever build the node had that took it.
+func (s *Server) proposeOnce(ctx context.Context, r *request, c *fsmpb.Command) (*fsmpb.Answer, error) {
+	if c.IdempotencyKey == nil {
+		return s.cluster.Propose(ctx, c)
+	}
+	known := s.cluster.State().Version() >= sessionsVersion
+	c.RequestHash = requestHash(r, c, known)
+	a, err := s.cluster.Propose(ctx, c)
+	if err != nil || a.Code != fsmpb.Answer_IDEMPOTENCY_MISMATCH {
+		return a, err
+	}
+	other := proto.CloneOf(c)
+	other.RequestHash = requestHash(r, c, !known)
+	return s.cluster.Propose(ctx, other)
 }
 
 func visibleASCII(s string) bool {
@@ -42,10 +61,15 @@ func visibleASCII(s string) bool {
 	return true
 }
 
+// sessionsVersion is the protocol version from which on every node knows sessions.
+// Those that do not leave them out of a request's hash, and those that do say of each
+// operation which it has, also if none.
+const sessionsVersion = 2
+
 // requestHash sums up what is asked for, not how it was written: the route and
 // the operations, into which bodies and conditional headers have gone. Query
-// parameters only shape the answer.
-func requestHash(r *request, c *fsmpb.Command) []byte {
+// parameters only shape the answer. All builds must agree on it.
+func requestHash(r *request, c *fsmpb.Command, sessionsKnown bool) []byte {
 	d := newDigest()
 	d.text(r.route.method)
 	d.text(r.route.pattern)
@@ -57,7 +81,9 @@ func requestHash(r *request, c *fsmpb.Command) []byte {
 		d.number(uint64(op.Ttl))
 		d.number(uint64(op.Condition))
 		d.number(op.ExpectedVersion)
-		d.text(op.SessionId)
+		if sessionsKnown || op.SessionId != "" {
+			d.text(op.SessionId)
+		}
 	}
 	return d.sum()
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,44 @@ func TestIdempotency(t *testing.T) {
 	x.ok(x.post(path, `{"value":1,"ttl":60}`, headerIdempotency, "b"), `{"version":3}`)
 	x.cluster.advance(t, 10*time.Minute)
 	x.ok(x.post(path, `{"value":9}`, headerIdempotency, "a"), "") // forgotten
+}
+
+// A request that comes again has its first answer also if a node of another build took
+// it, which sums it up in another way.
+func TestIdempotencyAcrossBuilds(t *testing.T) {
+	const path = "/v1/state/wf/k"
+	hashes := map[uint32]string{ // by protocol version, of builds that are in use
+		1: "b4d877ddc4b1f59d49cd06106cf35095",
+		2: "e61b67c6a58e432e92dca12d23eaa0a6",
+	}
+	for _, tt := range []struct {
+		name      string
+		then, now uint32
+	}{
+		{"before sessions", 1, 1},
+		{"the version has risen since", 1, 2},
+		{"this node has yet to hear that the version has risen", 2, 1},
+		{"all know sessions", 2, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			first, second := newAPI(t), newAPI(t)
+			first.cluster.raise(t, tt.then)
+			first.ok(first.post(path, `{"value":1}`, headerIdempotency, "a"), `{"version":1}`)
+			taken := first.cluster.commands[0]
+			if got := hex.EncodeToString(taken.RequestHash); got != hashes[tt.then] {
+				t.Errorf("hash %s, want %s", got, hashes[tt.then])
+			}
+			second.cluster.raise(t, tt.now)
+			if _, err := second.cluster.Propose(t.Context(), taken); err != nil {
+				t.Fatal(err)
+			}
+			second.ok(second.post(path, `{"value":1}`, headerIdempotency, "a"), `{"version":1}`)
+			second.refused(second.post(path, `{"value":2}`, headerIdempotency, "a"), 422, "IDEMPOTENCY_MISMATCH")
+			if second.revision() != 1 {
+				t.Errorf("revision = %d: a second effect", second.revision())
+			}
+		})
+	}
 }
 
 // A conflict is an answer too, and stays one.

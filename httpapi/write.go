@@ -29,7 +29,7 @@ func (s *Server) propose(w http.ResponseWriter, r *request, c *fsmpb.Command) (*
 		return nil, err
 	}
 	defer cancel()
-	a, err := s.cluster.Propose(ctx, c)
+	a, err := s.proposeOnce(ctx, r, c)
 	if err != nil {
 		return nil, err
 	}
