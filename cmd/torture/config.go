@@ -84,7 +84,10 @@ promises. Exit codes: 0 it did, 1 it did not, 2 there was no test.
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
+	known := append(checks(), anyCheck)
 	switch {
+	case c.until != "" && !slices.Contains(known, c.until):
+		return nil, fmt.Errorf("--until %q must be one of %s", c.until, strings.Join(known, ", "))
 	case fs.NArg() > 0:
 		return nil, fmt.Errorf("torture takes no argument such as %q", fs.Arg(0))
 	case c.nodes < 1 || c.nodes > mostNodes:
@@ -140,23 +143,38 @@ func (c *config) selected(isolated bool) ([]faults.Fault, []workload.Spec, error
 	if err != nil {
 		return nil, nil, err
 	}
+	var names []string
 	for i := range chosen {
+		names = append(names, chosen[i].Name)
 		if c.hold != 0 {
 			chosen[i].Most = c.hold
 		}
+	}
+	if err := distinct(names); err != nil {
+		return nil, nil, err
 	}
 	if c.workloads == "" {
 		return chosen, workload.All, nil
 	}
 	var specs []workload.Spec
-	for _, name := range strings.Split(c.workloads, ",") {
+	names = strings.Split(c.workloads, ",")
+	for _, name := range names {
 		i := slices.IndexFunc(workload.All, func(s workload.Spec) bool { return s.Name == name })
 		if i < 0 {
 			return nil, nil, fmt.Errorf("no workload is named %q", name)
 		}
 		specs = append(specs, workload.All[i])
 	}
-	return chosen, specs, nil
+	return chosen, specs, distinct(names)
+}
+
+func distinct(names []string) error {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("%s is named twice", name)
+		}
+	}
+	return nil
 }
 
 // prepare makes the report's directory and the binary, and returns the nodes'

@@ -21,7 +21,10 @@ func (t *tester) hurt(ctx context.Context, schedule *faults.Schedule, d time.Dur
 	for ctx.Err() == nil {
 		r := schedule.Next()
 		wait(ctx, r.Rest)
-		if len(r.Faults) > 0 && ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil:
+			schedule.Keep(r)
+		case len(r.Faults) > 0:
 			t.round(ctx, r)
 		}
 	}
@@ -34,7 +37,7 @@ func (t *tester) round(ctx context.Context, r faults.Round) {
 	fmt.Fprintln(t.out, r)
 	var wg sync.WaitGroup
 	done := make([]report.Fault, len(r.Faults))
-	scene := faults.Scene{Cluster: t.cluster, Slack: t.config.slack, Parting: new(faults.Parting)}
+	scene := faults.Scene{Cluster: t.cluster, Slack: t.config.slack, Alone: len(r.Faults) == 1, Parting: new(faults.Parting)}
 	for i, p := range r.Faults {
 		wg.Go(func() { done[i] = t.fault(ctx, p, scene) })
 	}
@@ -60,22 +63,31 @@ func (t *tester) fault(ctx context.Context, p faults.Planned, scene faults.Scene
 	}
 	err = errors.Join(err, h.End(whatever))
 	f.What, f.End = h.What, t.now()
+	if h.Did != nil {
+		f.What += ", " + h.Did()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.Kind == faults.Clocks {
 		t.drifts = append(t.drifts, history.Drift{From: f.Begin, To: f.End, Gain: p.Gain})
 	}
-	if err == nil {
-		return f
-	}
-	f.Error = err.Error()
-	switch {
-	case errors.Is(err, node.ErrEndedBadly), errors.Is(err, node.ErrNotRefused):
-		t.process.Fail("%v", err)
-	case errors.Is(err, faults.ErrBroken):
-		t.liveness.Fail("%v", err)
-	}
+	f.Error = t.judge(p.Name, err)
 	return f
+}
+
+// judge returns why a fault could not be carried out; empty: it was, and may have
+// broken a promise. It requires t.mu.
+func (t *tester) judge(name string, err error) string {
+	switch {
+	case err == nil:
+	case errors.Is(err, node.ErrEndedBadly), errors.Is(err, node.ErrNotRefused):
+		t.process.Fail("%s: %v", name, err)
+	case errors.Is(err, faults.ErrBroken):
+		t.liveness.Fail("%s: %v", name, err)
+	default:
+		return err.Error()
+	}
+	return ""
 }
 
 // driftsSince returns the drifts of clocks by the time since a begin.
@@ -94,15 +106,16 @@ func (t *tester) waitWhole() time.Duration {
 	defer cancel()
 	begin := t.now()
 	err := t.cluster.WaitWhole(ctx)
+	end := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.liveness.Checked++
 	t.process.Checked += len(t.cluster.Nodes)
 	if err != nil {
-		t.liveness.Fail("not whole at %v, %v after the faults: %v", t.now().Round(time.Millisecond), (t.now() - begin).Round(time.Millisecond), err)
+		t.liveness.Fail("not whole at %v, %v after the faults: %v", end.Round(time.Millisecond), (end - begin).Round(time.Millisecond), err)
 		return 0
 	}
-	return t.now()
+	return end
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -81,7 +81,9 @@ func (c *config) run(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "torture:", err)
-		return exitNoTest
+		if code != exitViolation {
+			code = exitNoTest
+		}
 	}
 	return code
 }

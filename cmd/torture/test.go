@@ -23,6 +23,9 @@ import (
 const (
 	// startLimit is how long a new cluster may take to be whole.
 	startLimit = 30 * time.Second
+	// judgedFrom is how long a run must be to hold it against a checker that there
+	// was nothing to look at.
+	judgedFrom = 30 * time.Second
 	// finalLimit bounds what the workloads do when an epoch is over.
 	finalLimit = time.Minute
 )
@@ -45,7 +48,6 @@ type tester struct {
 	liveness *check.Verdict // is the cluster whole when nothing hurts it
 	hashes   *check.Verdict // are nodes at the same index in the same state
 	process  *check.Verdict // do processes run, and end when asked
-	streams  *check.Verdict // has everybody caught up in the end
 	order    *check.Verdict // of leaders, terms and indexes
 
 	mu       sync.Mutex       // guards everything below
@@ -56,7 +58,8 @@ type tester struct {
 	unusable error            // why the run cannot be judged
 }
 
-// test runs the test and reports.
+// test runs the test and reports. The error says why nothing, or not all, could be
+// judged.
 func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Writer) (int, error) {
 	chosen, specs, err := c.selected(isolated)
 	if err != nil {
@@ -99,20 +102,23 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 		return 0, err
 	}
 	if !r.OK() {
-		return exitViolation, nil
+		return exitViolation, r.Unusable
 	}
-	return exitOK, nil
+	return exitOK, r.Unusable
 }
 
 func newTester(c *config, isolated bool, out io.Writer, specs []workload.Spec) *tester {
-	return &tester{
+	t := &tester{
 		config: c, isolated: isolated, out: out, specs: specs,
 		liveness: &check.Verdict{Name: "liveness", Promise: fmt.Sprintf("within %v after a fault all nodes are ready, vote, and follow one leader", c.healLimit())},
 		hashes:   &check.Verdict{Name: "hashes", Promise: "nodes at the same index have the same hash of their state"},
 		process:  &check.Verdict{Name: "processes", Promise: "no process ends by itself, and SIGTERM ends it well"},
-		streams:  &check.Verdict{Name: "caught up", Promise: "in the end all subscribers are where the state is"},
 		order:    &check.Verdict{Name: "order", Promise: "a term has one leader, and no term and no index goes back while a process lives"},
 	}
+	for _, v := range t.own() {
+		v.Tell = func(told string) { t.tell(v, told) }
+	}
+	return t
 }
 
 // now is the time since the run began.
@@ -120,7 +126,8 @@ func (t *tester) now() time.Duration { return time.Since(t.started) }
 
 // run goes through epochs: in each the workloads begin anew on keys of their
 // own while the schedule of faults goes on, so that the history that is kept has
-// a bound. What an epoch recorded is checked while the next one runs.
+// a bound. What an epoch recorded is checked before the next one begins: checkers
+// take all cores.
 func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, error) {
 	t.started = time.Now()
 	for _, n := range t.cluster.Nodes {
@@ -136,23 +143,27 @@ func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, e
 	}
 	fmt.Fprintf(t.out, "seed %d: %s\n", t.config.seed, t.config.command())
 	schedule := faults.NewSchedule(t.config.seed, chosen, t.config.combined)
-	var checking sync.WaitGroup
-	for left := t.config.duration; left > 0 && ctx.Err() == nil && t.mayGoOn(); left -= t.config.epoch {
+	var clearing sync.WaitGroup
+	left := t.config.duration
+	for ; left > 0 && ctx.Err() == nil && t.mayGoOn(); left -= t.config.epoch {
 		e := t.newEpoch(len(t.epochs))
-		e.run(ctx, schedule, min(left, t.config.epoch), &checking)
-		checking.Go(func() { t.conclude(e) })
+		e.run(ctx, schedule, min(left, t.config.epoch), &clearing)
+		t.conclude(e)
 		if left > t.config.epoch {
-			checking.Go(func() { e.clear(ctx) })
-		}
-		if t.config.until != "" {
-			checking.Wait()
+			clearing.Go(func() { e.clear(ctx) })
 		}
 	}
-	checking.Wait()
+	clearing.Wait()
 	stopWatching()
 	watched.Wait()
 	t.takeEnded()
-	return t.report(used.samples), t.unusable
+	if len(t.epochs) == 0 {
+		return nil, context.Cause(ctx)
+	}
+	if left <= 0 && ctx.Err() == nil && t.unusable == nil && t.config.duration >= judgedFrom {
+		check.FailIdle(t.all())
+	}
+	return t.report(used.samples), nil
 }
 
 // mayGoOn reports whether another epoch makes sense.
@@ -168,12 +179,16 @@ func (t *tester) report(used []history.Sample) *report.Run {
 	if flat := check.Flat(used, t.now()); flat != nil {
 		verdicts = append(verdicts, flat)
 	}
-	return &report.Run{
+	r := &report.Run{
 		Command: t.config.command(), Seed: t.config.seed, Version: version(t.config.binary), Build: t.config.build,
 		Started: t.started, Duration: t.epochs[len(t.epochs)-1].End, Nodes: t.names(), Isolated: t.isolated,
 		Faults: t.faults, Workloads: t.workloads(), Skipped: t.skipped(),
-		Verdicts: verdicts, Digest: t.digest, Probe: workload.Probe, Epochs: t.epochs, Samples: used,
+		Verdicts: verdicts, Digest: t.digest, Probe: workload.Probe, Epochs: t.epochs, Samples: used, Unusable: t.unusable,
 	}
+	if n := len(r.Faults); n > 0 && r.Failed() == n && r.Unusable == nil {
+		r.Unusable = errors.New("none of the faults could be carried out")
+	}
+	return r
 }
 
 // watch compares the nodes' hashes, and what they say of themselves, until ctx

@@ -31,6 +31,9 @@ func TestUsage(t *testing.T) {
 		{"fault without a network", "--loopback --list --faults cut-leader", "cut-leader needs network namespaces", exitNoTest},
 		{"fault that takes more nodes", "--loopback --list --nodes 1 --faults replace", "replace takes 3 nodes", exitNoTest},
 		{"workload", "--loopback --list --workloads never", `no workload is named "never"`, exitNoTest},
+		{"workload twice", "--loopback --list --workloads ttl,adds,ttl", "ttl is named twice", exitNoTest},
+		{"fault twice", "--loopback --list --faults P3,term", "term is named twice", exitNoTest},
+		{"check", "--until never", `--until "never" must be one of`, exitNoTest},
 		{"binary", "--loopback --binary /never --report " + filepath.Join(t.TempDir(), "r"), "/never is no program", exitNoTest},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

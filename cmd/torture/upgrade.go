@@ -91,9 +91,12 @@ func (t *tester) watchRolls(ctx context.Context, wg *sync.WaitGroup, chosen []fa
 // checkRolls checks the part of an epoch's history in which nodes were replaced.
 func (t *tester) checkRolls(e *epoch, h *history.History) *check.Verdict {
 	at := func(instant time.Time) time.Duration { return instant.Sub(t.started) - e.begin }
+	t.mu.Lock()
+	end := t.epochs[e.number].End
+	t.mu.Unlock()
 	var steps []check.Step
 	for _, s := range t.cluster.Steps() {
-		if at(s.Begin) >= 0 && at(s.Begin)+e.begin < t.epochs[e.number].End {
+		if at(s.Begin) >= 0 && at(s.Begin)+e.begin < end {
 			steps = append(steps, check.Step{
 				Node: s.Node, From: t.rolls.builds[s.From], To: t.rolls.builds[s.To],
 				Led: s.Led, Lingers: s.From == t.cluster.New,

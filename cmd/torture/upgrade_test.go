@@ -24,7 +24,7 @@ func TestRollingUpgrade(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	code := run(context.Background(), []string{
 		"--loopback", "--duration", "30s", "--hold", "1s", "--seed", "2", "--slack", slack, "--report", t.TempDir(),
-		"--old", oldest, "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,adds,session",
+		"--old", oldest, "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,once,adds,session",
 	}, &stdout, &stderr)
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)

@@ -10,7 +10,7 @@ func Adds(h *history.History) *Verdict {
 	for node, entries := range h.Final {
 		there := map[slot]history.Entry{}
 		for _, e := range entries {
-			there[slot{e.Workflow, e.Key}] = e
+			there[placeOf(e)] = e
 		}
 		for _, op := range ops {
 			v.Checked++

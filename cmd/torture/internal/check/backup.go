@@ -25,6 +25,7 @@ func Backup(h *history.History) *Verdict {
 		switch {
 		case op.Kind == history.Backup && op.Outcome == history.OK:
 			taken++
+			continue
 		case op.Kind == history.Resume:
 			resumed(v, op)
 		case op.Kind != history.Restore:

@@ -4,12 +4,16 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
 
-// mostTold bounds the violations that a verdict tells in words.
-const mostTold = 20
+// Bounds of what a verdict tells in words.
+const (
+	mostTold  = 20
+	mostNotes = 20
+)
 
 // Verdict is what one checker found.
 type Verdict struct {
@@ -21,6 +25,9 @@ type Verdict struct {
 	Violations int      // in all
 	Told       []string // the first of them
 
+	// Tell is called with each violation that is told, at once. Nil: nobody is.
+	Tell func(told string)
+
 	// Picture writes an HTML page that shows the violation. Nil: there is none.
 	Picture func(path string) error
 }
@@ -31,9 +38,49 @@ func (v *Verdict) OK() bool { return v.Violations == 0 }
 // Fail adds a violation.
 func (v *Verdict) Fail(format string, args ...any) {
 	v.Violations++
-	if len(v.Told) < mostTold {
-		v.Told = append(v.Told, fmt.Sprintf(format, args...))
+	if len(v.Told) == mostTold {
+		return
 	}
+	told := fmt.Sprintf(format, args...)
+	v.Told = append(v.Told, told)
+	if v.Tell != nil {
+		v.Tell(told)
+	}
+}
+
+// FailIdle fails those of a run's verdicts that had nothing to look at: a promise
+// that nobody put to the test was not kept. Rolling may have had no step.
+func FailIdle(verdicts []*Verdict) {
+	for _, v := range verdicts {
+		if v.Checked == 0 && v.Name != RollingName {
+			v.Fail("nothing was looked at: a fault of the tester, or nothing works")
+		}
+	}
+}
+
+// Add adds what the same checker found elsewhere, whose texts get a prefix. The
+// first picture stays.
+func (v *Verdict) Add(other *Verdict, prefix string) {
+	v.Checked += other.Checked
+	v.Violations += other.Violations
+	v.Told = extend(v.Told, other.Told, prefix, mostTold)
+	v.Notes = extend(v.Notes, other.Notes, prefix, mostNotes)
+	if v.Picture == nil {
+		v.Picture = other.Picture
+	}
+}
+
+// extend adds texts to others, up to a number.
+func extend(all, more []string, prefix string, most int) []string {
+	for _, text := range more[:max(0, min(len(more), most-len(all)))] {
+		all = append(all, prefix+text)
+	}
+	return all
+}
+
+// AllOK reports whether all promises were kept.
+func AllOK(verdicts []*Verdict) bool {
+	return !slices.ContainsFunc(verdicts, func(v *Verdict) bool { return !v.OK() })
 }
 
 func (v *Verdict) note(format string, args ...any) {
@@ -66,6 +113,15 @@ var All = []struct {
 	{"", Revisions},
 	{"", Versions},
 	{"", Equal},
+	{"", Answers},
+}
+
+// Names returns those of all verdicts of All.
+func Names() (names []string) {
+	for _, c := range All {
+		names = append(names, c.Check(&history.History{}).Name)
+	}
+	return names
 }
 
 // slot is a key in its workflow, of a project, or of a subject.
@@ -82,6 +138,11 @@ func slotOf(op history.Op) slot {
 		workflow = op.Project + ": " + workflow
 	}
 	return slot{workflow, op.Key}
+}
+
+// placeOf is where an entry of the end is.
+func placeOf(e history.Entry) slot {
+	return slotOf(history.Op{Workflow: e.Workflow, Agent: e.Agent, Key: e.Key})
 }
 
 // describe says an operation in words.

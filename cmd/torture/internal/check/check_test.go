@@ -265,6 +265,92 @@ func TestTTL(t *testing.T) {
 	})
 }
 
+// failing gives an operation an outcome and its reason.
+func failing(o history.Outcome, why string, op history.Op) history.Op {
+	op.Outcome, op.Error, op.Version = o, why, 0
+	return op
+}
+
+// onNode gives an operation the node that was asked.
+func onNode(op history.Op) history.Op {
+	op.Node = "n1"
+	return op
+}
+
+func TestAnswers(t *testing.T) {
+	const foreign = "an answer that is not of the contract, status 200"
+	open := history.Op{Kind: history.Open, Workflow: "w", Key: "all"}
+	run(t, "any", check.Answers, []scenario{
+		{"done", []history.Op{at(0, 1, set("1", 1)), at(2, 3, conflict("2", 3, 1))}, nil, false},
+		{"no leader", []history.Op{at(0, 1, failing(history.Refused, "NO_LEADER", get("", 0)))}, nil, false},
+		{"nobody heard", []history.Op{at(0, 1, failing(history.Unknown, "no answer", set("1", 0))), at(2, 3, failing(history.Refused, "UNREACHABLE", set("1", 0)))}, nil, false},
+		{"a panic in a read", []history.Op{at(0, 1, failing(history.Refused, "INTERNAL", list(0, history.Query{}, "")))}, nil, true},
+		{"a panic in a write", []history.Op{at(0, 1, failing(history.Unknown, "INTERNAL", set("1", 0)))}, nil, true},
+		{"not of the contract", []history.Op{at(0, 1, failing(history.Unknown, foreign, get("", 0)))}, nil, true},
+		{"not of the contract, as the Go client says", []history.Op{at(0, 1, failing(history.Refused, "BAD_RESPONSE", get("", 0)))}, nil, true},
+		{"an error without a code", []history.Op{at(0, 1, failing(history.Refused, "", get("", 0)))}, nil, true},
+		{"blamed", []history.Op{at(0, 1, failing(history.Refused, "INVALID_REQUEST", agent(del(false))))}, nil, true},
+		{"another's idempotency key", []history.Op{at(0, 1, failing(history.Refused, "IDEMPOTENCY_MISMATCH", copyOf("a", set("1", 0))))}, nil, true},
+		{"forbidden to the root token", []history.Op{at(0, 1, failing(history.Refused, "FORBIDDEN", get("", 0)))}, nil, true},
+		{"forbidden to an API key", []history.Op{at(0, 1, of("narrow", failing(history.Refused, "FORBIDDEN", get("", 0))))}, nil, false},
+		{"an API key blamed for more", []history.Op{at(0, 1, of("narrow", failing(history.Refused, "INVALID_KEY", get("", 0))))}, nil, true},
+		{"a backup", []history.Op{at(0, 1, failing(history.Refused, "INTERNAL", history.Op{Kind: history.Backup}))}, nil, true},
+		{"a damaged backup, elsewhere", []history.Op{at(0, 1, set("1", 1)), at(2, 3, failing(history.Refused, "INVALID_REQUEST", history.Op{Kind: history.Restore}))}, nil, false},
+		{"too many streams", []history.Op{at(0, 1, failing(history.Refused, "OVERLOADED", open)), at(2, 3, failing(history.Refused, "USAGE_LIMIT_EXCEEDED", agent(open)))}, nil, false},
+		{"a stream refused", []history.Op{at(0, 1, failing(history.Refused, "INVALID_REQUEST", open))}, nil, true},
+	})
+}
+
+// Ensure a checker that saw nothing fails a run, unless it may have seen nothing.
+func TestFailIdle(t *testing.T) {
+	idle, busy, rolling := &check.Verdict{Name: "ttl"}, &check.Verdict{Name: "pages", Checked: 1}, &check.Verdict{Name: check.RollingName}
+	check.FailIdle([]*check.Verdict{idle, busy, rolling})
+	if idle.OK() || !busy.OK() || !rolling.OK() {
+		t.Errorf("violations %d, %d, %d", idle.Violations, busy.Violations, rolling.Violations)
+	}
+}
+
+// Ensure every checker says nothing of a history of refusals: then none was put
+// to the test.
+func TestNothingDone(t *testing.T) {
+	for _, tt := range []struct {
+		workload string
+		check    check.Checker
+		ops      []history.Op
+	}{
+		{"backup", check.Backup, []history.Op{at(0, 1, refused(history.Op{Kind: history.Backup})), at(2, 3, set("1", 1))}},
+		{"backup", check.Backup, []history.Op{at(0, 1, history.Op{Kind: history.Backup, Revision: 7})}},
+		{"isolation", check.Isolation, []history.Op{at(0, 1, refused(grant("none", "", "")))}},
+		{"session", check.Session, []history.Op{at(0, 1, refused(get("", 0)))}},
+		{"ttl", check.TTL, []history.Op{at(0, 1, refused(lasting(ms, set("1", 0)))), at(2, 3, get("", 0))}},
+	} {
+		for i := range tt.ops {
+			tt.ops[i].Workload = tt.workload
+		}
+		if v := tt.check(&history.History{Ops: tt.ops}); v.Checked != 0 {
+			t.Errorf("%s looked at %d operations", v.Name, v.Checked)
+		}
+	}
+}
+
+func TestVerdictsAdd(t *testing.T) {
+	sum, more := &check.Verdict{Checked: 1}, &check.Verdict{Checked: 2, Notes: []string{"a figure"}}
+	for range 15 {
+		sum.Fail("first")
+		more.Fail("again")
+	}
+	told := 0
+	sum.Tell = func(string) { told++ }
+	sum.Add(more, "epoch 2: ")
+	sum.Fail("last")
+	if sum.Checked != 3 || sum.Violations != 31 || len(sum.Told) != 20 || sum.Told[19] != "epoch 2: again" || sum.Notes[0] != "epoch 2: a figure" || told != 0 {
+		t.Errorf("%+v", sum)
+	}
+	if check.AllOK([]*check.Verdict{{}, sum}) || !check.AllOK([]*check.Verdict{{}}) {
+		t.Error("AllOK is wrong")
+	}
+}
+
 func TestEqual(t *testing.T) {
 	run(t, "any", check.Equal, []scenario{
 		{"equal", nil, same("1", 1), false},
@@ -273,5 +359,6 @@ func TestEqual(t *testing.T) {
 		{"a key is missing", nil, map[string][]history.Entry{"n1": {entry("1", 1)}, "n2": nil}, true},
 		{"a key too many", nil, map[string][]history.Entry{"n1": nil, "n2": {entry("1", 1)}}, true},
 		{"nobody was read", nil, nil, true},
+		{"a subject in place of the workflow of its name", nil, final(entry("1", 1), history.Entry{Workflow: "w", Agent: true, Key: "k", Value: "1", Version: 1}), true},
 	})
 }

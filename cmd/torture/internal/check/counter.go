@@ -48,7 +48,7 @@ func forEachFinal(h *history.History, v *Verdict, s slot, look func(node string,
 	for node, entries := range h.Final {
 		var at history.Entry
 		for _, e := range entries {
-			if e.Workflow == s.workflow && e.Key == s.key {
+			if placeOf(e) == s {
 				at = e
 			}
 		}

@@ -38,7 +38,7 @@ func contents(entries []history.Entry) map[slot]history.Entry {
 	m := map[slot]history.Entry{}
 	for _, e := range entries {
 		e.Expires = "" // as instants, which move with the leader's wall clock
-		m[slot{e.Workflow, e.Key}] = e
+		m[placeOf(e)] = e
 	}
 	return m
 }

@@ -33,6 +33,7 @@ func Flat(samples []history.Sample, length time.Duration) *Verdict {
 		return nil
 	}
 	v := &Verdict{Name: "flat", Promise: "memory, goroutines, descriptors and disk do not grow", Checked: len(samples)}
+	v.note("no process lived longer than %v: what grows slowly from its start on shows only within that", longestLife(samples).Round(time.Second))
 	byNode := map[string][]history.Sample{}
 	for _, s := range samples {
 		byNode[s.Node] = append(byNode[s.Node], s)
@@ -47,6 +48,23 @@ func Flat(samples []history.Sample, length time.Duration) *Verdict {
 		}
 	}
 	return v
+}
+
+// longestLife is how long a process was seen at most.
+func longestLife(samples []history.Sample) (longest time.Duration) {
+	type process struct {
+		node string
+		life int
+	}
+	first := map[process]time.Duration{}
+	for _, s := range samples {
+		p := process{s.Node, s.Life}
+		if _, seen := first[p]; !seen {
+			first[p] = s.At
+		}
+		longest = max(longest, s.At-first[p])
+	}
+	return longest
 }
 
 // median is that of what the samples between two times show; 0 of none.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,12 @@ func TestFlat(t *testing.T) {
 			s.Node, s.At = "n1", time.Duration(minute)*time.Minute
 			samples = append(samples, s)
 		}
-		if v := Flat(samples, length); v.Violations != tt.want || v.Checked != 60 {
+		samples[59].Life = 1
+		v := Flat(samples, length)
+		if len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "no process lived longer than 58m0s") {
+			t.Errorf("%s: told %q", tt.name, v.Notes)
+		}
+		if v.Violations != tt.want || v.Checked != 60 {
 			t.Errorf("%s: %d violations %q", tt.name, v.Violations, v.Told)
 		}
 		if Flat(samples, 10*time.Minute) != nil {

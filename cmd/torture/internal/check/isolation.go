@@ -21,13 +21,17 @@ const (
 
 // Isolation checks API keys of two projects that use the same names: nobody
 // sees, lists, follows or conflicts with anything of the other project, a key
-// does nothing outside its scopes and prefixes, and one that is revoked does
-// nothing any more. Stale reads of a node that cannot know yet are allowed.
+// does nothing outside its scopes and prefixes and is refused nothing within, and
+// one that is revoked does nothing any more. Stale reads of a node that cannot
+// know yet are allowed.
 func Isolation(h *history.History) *Verdict {
 	v := &Verdict{Name: "isolation", Promise: "projects do not touch, and a key does what it may, for as long as it may"}
-	grants, revoked := map[string]history.Op{}, map[string]history.Op{}
+	grants, revoked, ending := map[string]history.Op{}, map[string]history.Op{}, map[string]history.Op{}
 	var registers []history.Op
 	for _, op := range h.Of("isolation") {
+		if first, tried := ending[op.Key]; op.Kind == history.Revoke && (!tried || op.Call < first.Call) {
+			ending[op.Key] = op
+		}
 		switch {
 		case op.Outcome != history.OK && op.Kind != history.Open:
 		case op.Kind == history.Grant:
@@ -47,6 +51,9 @@ func Isolation(h *history.History) *Verdict {
 		v.Checked++
 		ownOnly(v, op)
 		allowed(v, op, grants[op.Token])
+		if first, tried := ending[op.Token]; op.Error == "UNAUTHORIZED" && (!tried || op.Return < first.Call) {
+			v.Fail("the %s was refused, and nobody had revoked its key", describe(op))
+		}
 		if r, ended := revoked[op.Token]; ended {
 			notAfter(v, h, op, r)
 		}
@@ -75,20 +82,15 @@ func ownOnly(v *Verdict, op history.Op) {
 	}
 }
 
-// allowed checks that the key may do what it was let do.
+// allowed checks that the key may do what it was let do, and no more is refused.
 func allowed(v *Verdict, op, grant history.Op) {
-	if op.Outcome != history.OK {
-		return
-	}
 	scope := "state:read"
 	if op.Kind.IsWrite() {
 		scope = "state:write"
 	}
-	if !strings.Contains(grant.Value, scope) {
-		v.Fail("the %s was done with a key for %s", describe(op), grant.Value)
-	}
-	if !strings.HasPrefix(op.Workflow, grant.Query.Prefix) {
-		v.Fail("the %s was done with a key for the prefix %q", describe(op), grant.Query.Prefix)
+	may := strings.Contains(grant.Value, scope) && strings.HasPrefix(op.Workflow, grant.Query.Prefix)
+	if may && op.Error == "FORBIDDEN" || !may && op.Outcome == history.OK {
+		v.Fail("the %s with a key for %s and the prefix %q: %s %s", describe(op), grant.Value, grant.Query.Prefix, op.Outcome, op.Error)
 	}
 }
 
@@ -96,7 +98,7 @@ func allowed(v *Verdict, op, grant history.Op) {
 func notAfter(v *Verdict, h *history.History, op, revoked history.Op) {
 	late := op.Call - revoked.Return
 	switch {
-	case op.Kind == history.Open && (op.Error != "" || op.Return-revoked.Return > h.Slacken(endedWithin)):
+	case op.Kind == history.Open && (op.Error == history.StillOpen || op.Return-revoked.Return > h.Slacken(endedWithin)):
 		v.Fail("a stream at %s went on for %v after its key was revoked", op.Node, (op.Return - revoked.Return).Round(time.Millisecond))
 	case op.Outcome == history.OK && !op.Stale && late > revokedWithin:
 		v.Fail("the %s was done %v after its key was revoked at %s", describe(op), late.Round(time.Millisecond), revoked.Node)

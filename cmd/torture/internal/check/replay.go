@@ -56,8 +56,8 @@ type question struct {
 }
 
 // replay goes through all states of the workflow and asks each question at its
-// own. Those about states that nobody knows are not asked.
-func (t *truth) replay(v *Verdict, questions []question) {
+// own. It returns how many are of states that nobody knows, and were not asked.
+func (t *truth) replay(v *Verdict, questions []question) (skipped int) {
 	slices.SortStableFunc(questions, func(a, b question) int { return cmp.Compare(a.at, b.at) })
 	s := &state{v: v, workflow: t.workflow, keys: map[string]history.Event{}}
 	changes, holes := t.changes, t.holes
@@ -77,12 +77,14 @@ func (t *truth) replay(v *Verdict, questions []question) {
 	}
 	for _, q := range questions {
 		if t.hidden(q.at) && !slices.ContainsFunc(t.holes, func(h hole) bool { return h.upTo == q.at }) {
+			skipped++
 			continue
 		}
 		advance(q.at)
 		q.ask(s)
 	}
 	advance(^uint64(0))
+	return skipped
 }
 
 // toldAt returns all keys at a revision as a subscriber was told of them.
@@ -95,15 +97,15 @@ func (t *truth) toldAt(revision uint64) map[string]history.Event {
 	return map[string]history.Event{}
 }
 
-// compareTellings asks whether subscribers were told all keys as they were.
-func (t *truth) compareTellings() []question {
+// compareTellings asks whether all keys were told as they were.
+func compareTellings(tellings []telling) []question {
 	var questions []question
-	for _, told := range t.tellings {
+	for _, told := range tellings {
 		questions = append(questions, question{told.at, func(s *state) {
 			for key := range union(told.keys, s.keys) {
 				got, want := told.keys[key], s.keys[key]
 				if got.New != want.New || got.Version != want.Version {
-					s.v.Fail("%s: told %s/%s as of revision %d as %q at version %d, want %q at %d", told.subscriber, s.workflow, key, told.at, got.New, got.Version, want.New, want.Version)
+					s.v.Fail("%s: told %s/%s as of revision %d as %q at version %d, want %q at %d", told.by, s.workflow, key, told.at, got.New, got.Version, want.New, want.Version)
 				}
 			}
 		}})
@@ -127,7 +129,7 @@ func union(a, b map[string]history.Event) map[string]bool {
 func compareReads(ops []history.Op) []question {
 	var questions []question
 	for _, op := range ops {
-		if op.Outcome != history.OK || op.Revision == 0 {
+		if !op.Dated() {
 			continue
 		}
 		switch {

@@ -150,11 +150,61 @@ func TestAtomic(t *testing.T) {
 		{"a refusal", and(refusal(1, 3)), events, false},
 		{"a refusal for another step", and(refusal(0, 1)), events, true},
 		{"a refusal for another version", and(refusal(1, 2)), events, true},
+		{"a list of no revision", and(at(4, 5, onNode(list(0, history.Query{}, "", has("a", `"1"`, 1), has("b", `"2"`, 1))))), events, true},
+		{"a get of no revision", and(at(12, 13, onNode(on("c", get(`"3"`, 3))))), events, true},
+		{"a refusal of no revision", and(onNode(unrevised(refusal(1, 3)))), events, true},
+		{"a list from before all changes", and(at(0, 1, onNode(list(0, history.Query{}, "")))), events, false},
+		{"checks alone", and(at(12, 13, atomic(16, history.Step{Kind: history.Get, Key: "b", Version: 1, Expected: v(1)}, history.Step{Kind: history.Get, Key: "a", Expected: v(0)}))), events, false},
+		{"checks alone, of the past", and(at(12, 13, atomic(16, history.Step{Kind: history.Get, Key: "a", Version: 1, Expected: v(1)}))), events, true},
 		{"a refusal that happened", []history.Op{at(0, 1, no(7, first)), second}, events, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			judge(t, check.Atomic(followed("atomic", tt.ops, tt.events, nil)), tt.wrong)
 		})
+	}
+}
+
+func unrevised(op history.Op) history.Op {
+	op.Revision = 0
+	return op
+}
+
+// Ensure what nobody was told shows in what is left in the end.
+func TestStreamEnd(t *testing.T) {
+	ops := []history.Op{at(0, 1, token(0, 10, on("a", set("1", 1)))), at(2, 3, token(0, 11, lasting(ms, on("b", set("2", 1)))))}
+	events := told("s", change("set", "a", 10, 1, "null", "1"), change("set", "b", 11, 1, "null", "2"))
+	expired := append(slices.Clone(events), told("s", change("expire", "b", 12, 2, "2", "null"))...)
+	a, b := has("a", "1", 1), has("b", "2", 1)
+	for _, tt := range []struct {
+		name   string
+		events []history.Event
+		left   []history.Entry
+		wrong  bool
+	}{
+		{"all there", events, []history.Entry{a, b}, false},
+		{"one ended, and all were told", expired, []history.Entry{a}, false},
+		{"one ended, and nobody was told", events, []history.Entry{a}, true},
+		{"one told to have ended, and still there", expired, []history.Entry{a, b}, true},
+		{"another value", events, []history.Entry{a, has("b", "3", 1)}, true},
+		{"another version", events, []history.Entry{a, has("b", "2", 2)}, true},
+		{"one more", events, []history.Entry{a, b, has("c", "3", 1)}, true},
+		{"another workflow's", events, []history.Entry{a, b, {Workflow: "x", Key: "c", Value: "3", Version: 1}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := followed("stream", ops, tt.events, nil)
+			h.Final = map[string][]history.Entry{"n1": tt.left}
+			judge(t, check.Stream(h), tt.wrong)
+		})
+	}
+}
+
+// Ensure it is told how many answers could not be judged.
+func TestSkippedIsTold(t *testing.T) {
+	ops := []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 25, get("2", 2)))}
+	events := told("s", change("set", "k", 10, 1, "null", "1"), named("resync", 0), snapshot("k", 3, "3"), named("synced", 45), change("set", "k", 50, 4, "3", "4"))
+	v := check.Stream(followed("stream", append(ops, at(4, 5, token(0, 50, set("4", 4)))), events, nil))
+	if !slices.Contains(v.Notes, "1 answers are of states that nobody was told of") {
+		t.Errorf("told %q", v.Notes)
 	}
 }
 
@@ -281,6 +331,10 @@ func TestRevisions(t *testing.T) {
 		{"a copy gets the old answer", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, copyOf("a", token(0, 6, set("0", 1))))}, nil, false},
 		{"a read of the past", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 6, get("", 0)))}, nil, true},
 		{"a write of the past", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 6, set("2", 1)))}, nil, true},
+		{"a read of the past that tells no revision", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, onNode(get("", 0)))}, nil, true},
+		{"a read through the Go client", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, get("1", 1))}, nil, false},
+		{"as new as its token", []history.Op{at(0, 1, stale(token(7, 7, get("1", 1))))}, nil, false},
+		{"older than its token", []history.Op{at(0, 1, stale(token(7, 6, get("1", 1))))}, nil, true},
 		{"a read older than a stale one", []history.Op{at(0, 1, stale(token(0, 7, get("1", 1)))), at(2, 3, token(0, 6, get("", 0)))}, nil, true},
 	})
 }

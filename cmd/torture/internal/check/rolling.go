@@ -32,6 +32,9 @@ var blamed = []string{
 	"TOO_LARGE", "METHOD_NOT_ALLOWED", "IDEMPOTENCY_MISMATCH", "REVISION_UNKNOWN", "VERSION_CONFLICT",
 }
 
+// RollingName is that of Rolling's verdict.
+const RollingName = "rolling"
+
 // Rolling checks that no request fails that is sent, while a node is being
 // replaced, to a node that counts as ready. One that has just been told to end, and
 // was ready when it was last asked, still counts if it lingers; if it does not, the
@@ -42,7 +45,7 @@ var blamed = []string{
 // which requests may fail because of something else than the step. 0: none; 1:
 // all, so that it only tells.
 func Rolling(h *history.History, steps []Step, ready []Span, excused float64) *Verdict {
-	v := &Verdict{Name: "rolling", Promise: "while nodes are replaced no request to a ready node fails"}
+	v := &Verdict{Name: RollingName, Promise: "while nodes are replaced no request to a ready node fails"}
 	failures := map[bool][][]string{}
 	for _, s := range steps {
 		failures[s.Lingers] = append(failures[s.Lingers], v.step(h, s, ready))

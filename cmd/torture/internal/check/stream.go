@@ -11,7 +11,7 @@ import (
 // anywhere: every change that was acknowledged comes once, whole and in the
 // order of revisions, and nothing that was refused.
 func Stream(h *history.History) *Verdict {
-	v := &Verdict{Name: "streams", Promise: "a subscriber that resumes gets each change once and in order"}
+	v := &Verdict{Name: "streams", Promise: "a subscriber that resumes gets each change once and in order, and catches up"}
 	compare(h, "stream", v)
 	return v
 }
@@ -33,8 +33,8 @@ func Pages(h *history.History) *Verdict {
 	return v
 }
 
-// compare checks all that was seen of the workflows of one workload against
-// the changes that its subscribers were told of.
+// compare checks all that was seen of the workflows of one workload, and what is
+// left of them in the end, against the changes that its subscribers were told of.
 func compare(h *history.History, workload string, v *Verdict) {
 	ops := map[string][]history.Op{}
 	for _, op := range h.Of(workload) {
@@ -42,15 +42,40 @@ func compare(h *history.History, workload string, v *Verdict) {
 		ops[op.Workflow] = append(ops[op.Workflow], op)
 	}
 	all := truths(h, workload, v)
-	resyncs := 0
+	resyncs, skipped := 0, 0
 	for _, workflow := range slices.Sorted(maps.Keys(all)) {
 		t := all[workflow]
 		questions := t.compareWrites(v, ops[workflow])
-		questions = append(questions, t.compareTellings()...)
-		t.replay(v, append(questions, compareReads(ops[workflow])...))
+		questions = append(questions, compareTellings(slices.Concat(t.tellings, t.inTheEnd(h)))...)
+		skipped += t.replay(v, append(questions, compareReads(ops[workflow])...))
 		resyncs += len(t.tellings)
 	}
 	if resyncs > 0 {
 		v.note("%d times all keys were told in place of changes", resyncs)
 	}
+	if skipped > 0 {
+		v.note("%d answers are of states that nobody was told of", skipped)
+	}
+	if begun, silent := startsOf(h, workload); begun > 0 {
+		v.note("%d of %d streams that began anywhere told nothing", silent, begun)
+	}
+}
+
+// startsOf counts the streams that began anywhere and were left soon, and those of
+// them that told nothing.
+func startsOf(h *history.History, workload string) (begun, silent int) {
+	told := map[string]bool{}
+	for _, e := range h.Events {
+		told[e.Subscriber] = true
+	}
+	for name, s := range h.Subscribers {
+		if s.Workload != workload || s.Follows {
+			continue
+		}
+		begun++
+		if !told[name] {
+			silent++
+		}
+	}
+	return begun, silent
 }

@@ -12,6 +12,7 @@ import (
 // of them.
 type truth struct {
 	workflow string
+	agent    bool
 	changes  []history.Event // in the order of revisions
 	holes    []hole          // in order
 	tellings []telling       // of all keys, instead of changes
@@ -21,11 +22,12 @@ type truth struct {
 // had fallen behind the history: those above after, up to upTo.
 type hole struct{ after, upTo uint64 }
 
-// telling is all keys of a workflow as a subscriber was told of them.
+// telling is all keys of a workflow as a subscriber was told of them, or as a node
+// showed them in the end.
 type telling struct {
-	subscriber string
-	at         uint64
-	keys       map[string]history.Event
+	by   string
+	at   uint64
+	keys map[string]history.Event
 }
 
 // truths puts together what the subscribers of a workload were told, by
@@ -56,7 +58,7 @@ func truths(h *history.History, workload string, v *Verdict) map[string]*truth {
 
 // gather makes one history of what all readers of a workflow were told.
 func gather(workflow string, readers []*reader, v *Verdict) *truth {
-	t := &truth{workflow: workflow}
+	t := &truth{workflow: workflow, agent: readers[0].Agent}
 	byRevision := map[uint64]history.Event{}
 	var covered []hole
 	for _, r := range readers {
@@ -116,6 +118,25 @@ func between(covered []hole) []hole {
 // hidden reports whether nobody was told what happened at the revision.
 func (t *truth) hidden(revision uint64) bool {
 	return slices.ContainsFunc(t.holes, func(h hole) bool { return h.after < revision && revision <= h.upTo })
+}
+
+// inTheEnd is what the nodes held, which was all that there was: their keys are
+// read after the last change was told.
+func (t *truth) inTheEnd(h *history.History) (tellings []telling) {
+	last := uint64(0)
+	if n := len(t.changes); n > 0 {
+		last = t.changes[n-1].Revision
+	}
+	for node, entries := range h.Final {
+		keys := map[string]history.Event{}
+		for _, e := range entries {
+			if e.Workflow == t.workflow && e.Agent == t.agent {
+				keys[e.Key] = history.Event{New: e.Value, Version: e.Version}
+			}
+		}
+		tellings = append(tellings, telling{node + " in the end", last, keys})
+	}
+	return tellings
 }
 
 // behind returns the place of the first change behind a revision.

@@ -14,7 +14,7 @@ import (
 // can only put the end off. While a node's clock is known to be fast, keys may
 // end early by as much as that gains. How late keys end is told.
 func TTL(h *history.History) *Verdict {
-	v := &Verdict{Name: "ttl", Promise: "a key never ends early"}
+	v := &Verdict{Name: "ttl", Promise: "a key never ends early, and is gone in the end"}
 	bySlot := map[slot][]history.Op{}
 	for _, op := range h.Of("ttl") {
 		bySlot[slotOf(op)] = append(bySlot[slotOf(op)], op)
@@ -46,9 +46,12 @@ func lifetime(v *Verdict, h *history.History, ops []history.Op) (late time.Durat
 		case op.Outcome == history.Unknown && op.Kind.IsWrite():
 			unsure = true
 		case op.Kind != history.Get || op.Outcome != history.OK || set.Version == 0:
-		case op.Found && !op.Stale:
-			late = max(late, op.Call-set.Return-set.TTL)
-		case !op.Found:
+		case op.Found:
+			v.Checked++
+			if !op.Stale {
+				late = max(late, op.Call-set.Return-set.TTL)
+			}
+		default:
 			v.Checked++
 			ended = !unsure
 			if early := set.Call + set.TTL - op.Return; early > h.Gained(set.Call, op.Return) {

@@ -42,20 +42,29 @@ func oneValueEach(v *Verdict, ops []history.Op) {
 // rising compares each write with those that had returned before its call. A
 // request with an idempotency key may be a copy, and its answer an old one.
 func rising(v *Verdict, ops []history.Op) {
-	calls := slices.DeleteFunc(slices.Clone(ops), func(op history.Op) bool { return !op.Wrote() || op.Idempotency != "" })
-	returns := slices.Clone(calls)
+	writes := slices.DeleteFunc(slices.Clone(ops), func(op history.Op) bool { return !op.Wrote() || op.Idempotency != "" })
+	version := func(op history.Op) uint64 { return op.Version }
+	afterOthers(writes, version, func(op, highest history.Op) {
+		if op.Version <= highest.Version {
+			v.Fail("the %s got version %d after the %s had got %d", describe(op), op.Version, describe(highest), highest.Version)
+		}
+	})
+}
+
+// afterOthers shows each operation beside the highest, by rank, of all that had
+// returned before its call; the zero one: none had.
+func afterOthers(ops []history.Op, rank func(history.Op) uint64, show func(op, highest history.Op)) {
+	calls, returns := slices.Clone(ops), slices.Clone(ops)
 	slices.SortFunc(calls, func(a, b history.Op) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(returns, func(a, b history.Op) int { return cmp.Compare(a.Return, b.Return) })
 	var highest history.Op
 	for _, op := range calls {
 		for len(returns) > 0 && returns[0].Return < op.Call {
-			if returns[0].Version > highest.Version {
+			if rank(returns[0]) > rank(highest) {
 				highest = returns[0]
 			}
 			returns = returns[1:]
 		}
-		if op.Version <= highest.Version {
-			v.Fail("the %s got version %d after the %s had got %d", describe(op), op.Version, describe(highest), highest.Version)
-		}
+		show(op, highest)
 	}
 }

@@ -45,12 +45,12 @@ func settingClock(pick pick, draw func(*Scene) node.Clock, leads bool) func(cont
 		n := pick(ctx, s)[0]
 		clock := draw(s)
 		h := Hurt{
-			fmt.Sprintf("set the wall clock of %s off by %v, and its clocks to run at %v", n.Name, clock.Wall, clock.Rate),
-			func(context.Context) error { return n.SetClock(node.RightClock) },
+			What: fmt.Sprintf("set the wall clock of %s off by %v, and its clocks to run at %v", n.Name, clock.Wall, clock.Rate),
+			End:  func(context.Context) error { return n.SetClock(node.RightClock) },
 		}
 		err := n.SetClock(clock)
-		if err == nil && leads && s.leader(ctx) != n {
-			err = n.TransferLeadership(ctx, n.Name)
+		if err == nil && leads {
+			err = s.handOver(ctx, n) // which nobody promises of such a node
 		}
 		return h, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,9 +21,9 @@ import (
 var crowdFaults = []Fault{
 	{Name: "slow-readers", Row: "H1", About: "300 streams whose clients stop reading, while large values are written", Kind: Load, Least: 1, Most: 5 * time.Second, begin: slowReaders},
 	{Name: "watchers", Row: "H1", About: "5,000 streams, which all end and begin again at once, again and again", Kind: Load, Least: 1, Most: 6 * time.Second, begin: manyWatchers},
-	{Name: "slowloris", Row: "H2", About: "300 clients that send a header byte by byte, and 100 that say nothing more in the middle of one", Kind: Load, Least: 1, Most: 15 * time.Second, begin: slowloris},
+	{Name: "slowloris", Row: "H2", About: "300 clients that send a header byte by byte, and 100 that say nothing more in the middle of one", Kind: Load, Least: 1, Most: 4 * time.Second, begin: slowloris},
 	{Name: "half-open", Row: "H2", About: "100 streams whose clients' host vanishes without a word", Kind: Network, Least: 1, Most: 4 * time.Second, begin: halfOpen},
-	{Name: "idle-proxy", Row: "H2", About: "streams on which nothing happens, through a proxy that takes bytes every 300 ms and cuts what is idle for 25 s", Kind: Load, Least: 1, Most: 35 * time.Second, begin: idleProxy},
+	{Name: "idle-proxy", Row: "H2", About: "streams on which nothing happens, through a proxy that takes bytes every 300 ms and cuts what is idle for 25 s", Kind: Load, Least: 1, Most: 4 * time.Second, begin: idleProxy},
 	{Name: "compact", Row: "H3", About: "so many changes that the history forgets, while streams begin at its end", Kind: Load, Least: 1, Most: 8 * time.Second, begin: compacting, needs: shortHistory},
 }
 
@@ -34,11 +35,12 @@ const (
 	proxied         = 20
 
 	stormPause = 2 * time.Second
-	largeValue = 8 << 10
-	// perStuckStream bounds the memory that a stream may take whose client does
-	// not read, and slackMemory what a node may take for anything else meanwhile.
-	perStuckStream = 64 << 10
-	slackMemory    = 192 << 20
+	largeValue = 64 << 10
+	largePause = 10 * time.Millisecond
+	// perStream bounds the memory that a stream may take whose client does not
+	// read, and slackMemory what a node may take for anything else meanwhile.
+	perStream   = 64 << 10
+	slackMemory = 64 << 20
 
 	// headerLimit is how long a node gives a client for a header, and a little.
 	headerLimit = 12 * time.Second
@@ -49,27 +51,26 @@ const (
 	// contract and a pause of its node, and shorter than what proxies cut.
 	proxyIdle = 25 * time.Second
 	proxyHold = 300 * time.Millisecond
+	// proxyBegin is how long a stream may take to say where it begins: what it says
+	// later it says although nothing happens.
+	proxyBegin = 2 * time.Second
 )
 
 // crowdWorkflow is nobody else's.
 const crowdWorkflow = "crowd"
 
-func streamRequest(n *node.Node) []byte {
-	return []byte("GET /v1/state/" + crowdWorkflow + " HTTP/1.1\r\nHost: n\r\nAccept: text/event-stream\r\n" + n.Authorization() + "\r\n")
-}
-
-func post(n *node.Node, path, body string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: n\r\n%sContent-Length: %d\r\n\r\n%s", path, n.Authorization(), len(body), body)
+func streamRequest(n *node.Node, workflow string) []byte {
+	return []byte("GET /v1/state/" + workflow + " HTTP/1.1\r\nHost: n\r\nAccept: text/event-stream\r\n" + n.Authorization() + "\r\n")
 }
 
 // open makes connections, spread over all nodes, and says something on each.
 func (s *Scene) open(count int, say func(*node.Node) []byte) (conns []net.Conn) {
-	share := (count + len(s.Cluster.Nodes) - 1) / len(s.Cluster.Nodes)
+	share := s.share(count)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range s.Cluster.Nodes {
 		wg.Go(func() {
-			made := connect(n, share, say(n))
+			made, _ := connect(n, share, say(n)) // those that fail are not counted
 			mu.Lock()
 			defer mu.Unlock()
 			conns = append(conns, made...)
@@ -80,6 +81,51 @@ func (s *Scene) open(count int, say func(*node.Node) []byte) (conns []net.Conn) 
 		c.SetDeadline(time.Time{})
 	}
 	return conns
+}
+
+// share is how many of the connections a node gets.
+func (s *Scene) share(count int) int {
+	return (count + len(s.Cluster.Nodes) - 1) / len(s.Cluster.Nodes)
+}
+
+// streams opens streams of a workflow, spread over all nodes. It is an error if
+// there are none.
+func (s *Scene) streams(count int, workflow string) ([]net.Conn, error) {
+	return granted(s.open(count, func(n *node.Node) []byte { return streamRequest(n, workflow) }))
+}
+
+// ok is what an answer begins with that grants what was asked for.
+const ok = "HTTP/1.1 200"
+
+// granted returns the connections whose answer begins so, of which it reads no
+// more, and closes the others. It is an error if there are none.
+func granted(conns []net.Conn) (granted []net.Conn, err error) {
+	answers := make([]string, len(conns))
+	var wg sync.WaitGroup
+	deadline := time.Now().Add(dialTimeout)
+	for i, c := range conns {
+		wg.Go(func() {
+			begin := make([]byte, len(ok))
+			c.SetReadDeadline(deadline)
+			n, _ := io.ReadFull(c, begin) // what is missing is no answer
+			c.SetReadDeadline(time.Time{})
+			answers[i] = string(begin[:n])
+		})
+	}
+	wg.Wait()
+	last := "nobody was reached"
+	for i, c := range conns {
+		if answers[i] == ok {
+			granted = append(granted, c)
+			continue
+		}
+		c.Close()
+		last = fmt.Sprintf("answered %q", answers[i])
+	}
+	if len(granted) == 0 {
+		return nil, fmt.Errorf("no stream of %d was opened: %s", len(conns), last)
+	}
+	return granted, nil
 }
 
 // memory is what each node's process has; -1: it does not run.
@@ -95,71 +141,58 @@ func (s *Scene) memory() []int64 {
 	return all
 }
 
-// grown returns an error if a node's memory has grown by more than the limit.
-func (s *Scene) grown(before []int64, limit int64) (err error) {
+// grown returns by how much a node's memory has grown at most, and an error if that
+// is more than its share of so many streams may take.
+func (s *Scene) grown(before []int64, streams int) (most int64, err error) {
+	limit := int64(slackMemory + perStream*s.share(streams))
 	for i, after := range s.memory() {
-		if before[i] >= 0 && after-before[i] > limit {
+		if before[i] < 0 || after < 0 {
+			continue
+		}
+		most = max(most, after-before[i])
+		if after-before[i] > limit {
 			err = errors.Join(err, fmt.Errorf("%w: the memory of %s grew from %d to %d MiB, by more than %d", ErrBroken, s.Cluster.Nodes[i].Name, before[i]>>20, after>>20, limit>>20))
 		}
 	}
-	return err
+	return most, err
 }
 
 // slowReaders opens streams and reads nothing from them, while large values are
 // written to what they follow.
 func slowReaders(_ context.Context, s *Scene) (Hurt, error) {
 	before := s.memory()
-	conns := s.open(slowReaderCount, streamRequest)
+	conns, err := s.streams(slowReaderCount, crowdWorkflow)
+	if err != nil {
+		return unhurt, err
+	}
 	for _, c := range conns {
 		c.(*net.TCPConn).SetReadBuffer(4 << 10)
 	}
-	value := `{"value":"` + strings.Repeat("x", largeValue) + `"}`
-	writing := s.writer(50*time.Millisecond, func(n *node.Node) []byte { return post(n, "/v1/state/"+crowdWorkflow+"/large", value) })
-	return Hurt{fmt.Sprintf("opened %d streams and read nothing", len(conns)), func(ctx context.Context) error {
-		written := writing(ctx)
-		return errors.Join(written, s.grown(before, slackMemory+perStuckStream*int64(len(conns))), hangUp(conns))
-	}}, nil
+	value := strings.Repeat("x", largeValue)
+	writes := s.writer(largePause, func(ctx context.Context, n *node.Node) error { return n.Set(ctx, crowdWorkflow, "large", value) })
+	what := fmt.Sprintf("opened %d streams of %d, read nothing, and wrote large values", len(conns), slowReaderCount)
+	var most int64
+	end := func(ctx context.Context) (err error) {
+		written := writes.end(ctx)
+		most, err = s.grown(before, len(conns))
+		return errors.Join(written, err, hangUp(conns))
+	}
+	did := func() string { return fmt.Sprintf("%v: memory grew by %d MiB at most", writes, most>>20) }
+	return Hurt{What: what, End: end, Did: did}, nil
 }
 
-// writer sends requests, one after the other, to one node, or to the next when
-// that fails, until the function that it returns is called.
-func (s *Scene) writer(pause time.Duration, say func(*node.Node) []byte) func(context.Context) error {
+// writer writes again and again to one node, or to the next when that fails.
+func (s *Scene) writer(pause time.Duration, write func(context.Context, *node.Node) error) *repetition {
 	at := s.Rand.IntN(len(s.Cluster.Nodes))
-	var conn net.Conn
-	end := repeat(pause, func() {
-		n := s.Cluster.Nodes[at]
-		if conn == nil {
-			made := connect(n, 1, nil)
-			if len(made) == 0 {
-				at = (at + 1) % len(s.Cluster.Nodes)
-				return
-			}
-			conn = made[0]
-		}
-		conn.SetDeadline(time.Now().Add(dialTimeout))
-		if _, err := conn.Write(say(n)); err == nil && readAnswer(conn) == nil {
-			return
-		}
-		conn.Close()
-		conn, at = nil, (at+1)%len(s.Cluster.Nodes)
-	})
-	return func(ctx context.Context) error {
-		err := end(ctx)
-		if conn != nil {
-			conn.Close()
+	return repeat(pause, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+		defer cancel()
+		err := write(ctx, s.Cluster.Nodes[at])
+		if err != nil {
+			at = (at + 1) % len(s.Cluster.Nodes)
 		}
 		return err
-	}
-}
-
-// readAnswer reads one short answer, which comes in one piece or two.
-func readAnswer(conn net.Conn) error {
-	b := make([]byte, 8<<10)
-	n, err := conn.Read(b)
-	if err == nil && !strings.Contains(string(b[:n]), "}") {
-		_, err = conn.Read(b)
-	}
-	return err
+	})
 }
 
 // manyWatchers opens as many streams as the limits of descriptors allow, and
@@ -169,51 +202,61 @@ func manyWatchers(_ context.Context, s *Scene) (Hurt, error) {
 	var limit syscall.Rlimit
 	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) // 0: none is opened
 	count := min(mostWatchers, int(limit.Cur/2))
-	conns := s.open(count, streamRequest)
-	opened, begun := len(conns), time.Now()
-	end := repeat(stormPause, func() {
-		if time.Since(begun) >= stormPause {
-			hangUp(conns)
-			conns = s.open(count, streamRequest)
-		}
+	var conns []net.Conn
+	var most int64
+	storms := repeat(stormPause, func() (err error) {
+		hangUp(conns)
+		conns, err = s.streams(count, crowdWorkflow)
+		return err
 	})
-	return Hurt{fmt.Sprintf("opened %d streams of %d", opened, count), func(ctx context.Context) error {
-		ended := end(ctx)
-		return errors.Join(ended, s.grown(before, slackMemory+perStuckStream*int64(count)), hangUp(conns))
-	}}, nil
+	end := func(ctx context.Context) (err error) {
+		ended := storms.end(ctx)
+		most, err = s.grown(before, count)
+		return errors.Join(ended, err, hangUp(conns))
+	}
+	did := func() string {
+		return fmt.Sprintf("%v, %d the last time: memory grew by %d MiB at most", storms, len(conns), most>>20)
+	}
+	return Hurt{What: fmt.Sprintf("opened %d streams again and again", count), End: end, Did: did}, nil
 }
 
 // slowloris keeps connections busy with headers that never end. A node must end
-// them when the time for a header is over.
+// them when the time for a header is over: the end waits for that.
 func slowloris(_ context.Context, s *Scene) (Hurt, error) {
-	begun := time.Now()
 	silent := s.open(silentCount, func(*node.Node) []byte { return []byte("GET /health HTTP/1.1\r\nHost") })
 	slow := s.open(lorisCount, func(*node.Node) []byte { return []byte("GET /health HTTP/1.1\r\nX: ") })
-	end := repeat(500*time.Millisecond, func() {
+	begun, all := time.Now(), slices.Concat(silent, slow)
+	if len(all) == 0 {
+		return unhurt, errors.New("no header was begun")
+	}
+	drops := repeat(500*time.Millisecond, func() error {
 		for _, c := range slow {
 			c.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 			c.Write([]byte("x")) // an error says that the node has ended it
 		}
+		return nil
 	})
-	return Hurt{What: fmt.Sprintf("began %d headers and did not end them", len(silent)+len(slow)), End: func(ctx context.Context) error {
-		err := end(ctx)
-		if time.Since(begun) > headerLimit*time.Duration(s.Slack) {
-			if left := stillOpen(append(silent, slow...)); left > 0 {
-				err = fmt.Errorf("%w: %d connections are open %v after they began a header", ErrBroken, left, time.Since(begun).Round(time.Second))
-			}
+	return Hurt{What: fmt.Sprintf("began %d headers and did not end them", len(all)), End: func(ctx context.Context) error {
+		left := stillOpen(all, begun.Add(headerLimit*time.Duration(s.Slack)))
+		err := drops.end(ctx)
+		if left > 0 && s.Alone { // a fault beside it may have stopped a node
+			err = fmt.Errorf("%w: %d connections are open %v after they began a header", ErrBroken, left, time.Since(begun).Round(time.Second))
 		}
-		return errors.Join(err, hangUp(silent), hangUp(slow))
+		return errors.Join(err, hangUp(all))
 	}}, nil
 }
 
-// stillOpen counts connections that the other side has not ended.
-func stillOpen(conns []net.Conn) int {
+// stillOpen counts connections that the other side has not ended by a moment, or
+// a little later, and waits until then.
+func stillOpen(conns []net.Conn, by time.Time) int {
 	var open atomic.Int64
 	var wg sync.WaitGroup
-	deadline := time.Now().Add(openPatience)
+	if soon := time.Now().Add(openPatience); by.Before(soon) {
+		by = soon
+	}
 	for _, c := range conns {
 		wg.Go(func() {
-			c.SetReadDeadline(deadline)
+			c.SetReadDeadline(by)
 			_, err := io.Copy(io.Discard, c) // a refusal in plain text may come first
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				open.Add(1)
@@ -225,45 +268,67 @@ func stillOpen(conns []net.Conn) int {
 }
 
 // idleProxy reads streams on which nothing happens through a proxy that cuts
-// what is idle: the nodes' keep-alives must keep them.
+// what is idle: the nodes' keep-alives must keep them. The end waits until each
+// stream has had one.
 func idleProxy(_ context.Context, s *Scene) (Hurt, error) {
-	begun := time.Now()
-	conns := s.open(proxied, func(n *node.Node) []byte {
-		return []byte(strings.Replace(string(streamRequest(n)), crowdWorkflow, crowdWorkflow+"-idle", 1))
-	})
-	var silent atomic.Int64
-	var wg sync.WaitGroup
-	for _, c := range conns {
-		wg.Go(func() { proxyOf(c, proxyIdle*time.Duration(s.Slack), &silent) })
+	conns, err := s.streams(proxied, crowdWorkflow+"-idle")
+	if err == nil && len(conns) < proxied {
+		err = s.broken(fmt.Errorf("%d of %d streams were refused", proxied-len(conns), proxied))
+	}
+	ends := make([]error, len(conns))
+	var heard, ended sync.WaitGroup
+	for i, c := range conns {
+		heard.Add(1)
+		once := sync.OnceFunc(heard.Done)
+		ended.Go(func() {
+			defer once()
+			ends[i] = proxyOf(c, proxyIdle*time.Duration(s.Slack), once)
+		})
 	}
 	return Hurt{What: fmt.Sprintf("read %d idle streams through a proxy", len(conns)), End: func(context.Context) error {
-		closing := time.Now()
+		heard.Wait()
 		hangUp(conns)
-		wg.Wait()
-		if n := silent.Load(); n > 0 {
-			return fmt.Errorf("%w: %d of %d streams said nothing for %v, within %v", ErrBroken, n, len(conns), proxyIdle, closing.Sub(begun).Round(time.Second))
-		}
-		return nil
-	}}, nil
+		ended.Wait()
+		return s.kept(ends)
+	}}, err
 }
 
 // proxyOf is the proxy's side of one stream: it takes what comes every now and
-// then, and notes a silence that is too long. A node that goes away ends its
-// streams, which is no silence.
-func proxyOf(c net.Conn, idle time.Duration, silent *atomic.Int64) {
+// then, until the stream ends, is silent for too long, or is hung up, which is no
+// error. It tells when it has heard more than how the stream begins.
+func proxyOf(c net.Conn, idle time.Duration, heard func()) error {
 	defer c.Close()
-	b := make([]byte, 4<<10)
+	begun, b := time.Now(), make([]byte, 4<<10)
 	for {
 		time.Sleep(proxyHold)
 		c.SetReadDeadline(time.Now().Add(idle))
-		_, err := c.Read(b)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			silent.Add(1)
+		if _, err := c.Read(b); errors.Is(err, net.ErrClosed) {
+			return nil
+		} else if err != nil {
+			return err
 		}
-		if err != nil {
-			return
+		if time.Since(begun) > proxyBegin {
+			heard()
 		}
 	}
+}
+
+// kept returns an error if streams through a proxy ended for another reason than
+// a fault beside it, which may end them, and makes no stream silent.
+func (s *Scene) kept(ends []error) error {
+	silent, ended := 0, 0
+	for _, err := range ends {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			silent++
+		case err != nil && s.Alone:
+			ended++
+		}
+	}
+	if silent+ended == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: of %d idle streams %d were silent for %v, and %d were ended", ErrBroken, len(ends), silent, proxyIdle*time.Duration(s.Slack), ended)
 }
 
 // vanishing is an address that the clients' host has for a moment.
@@ -272,23 +337,23 @@ const vanishing = "10.87.1.253"
 // halfOpen opens streams from an address, and takes the address away: the nodes
 // hear nothing of it.
 func halfOpen(_ context.Context, s *Scene) (Hurt, error) {
-	nothing := Hurt{End: func(context.Context) error { return nil }}
 	address := func(what string) error {
 		return exec.Command("ip", "address", what, vanishing+"/24", "dev", "clients").Run()
 	}
 	if err := address("add"); err != nil {
-		return nothing, fmt.Errorf("an address for clients that vanish: %w", err)
+		return unhurt, fmt.Errorf("an address for clients that vanish: %w", err)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: &net.TCPAddr{IP: net.ParseIP(vanishing)}}
 	var conns []net.Conn
 	for i := range silentCount {
 		n := s.Cluster.Nodes[i%len(s.Cluster.Nodes)]
 		if conn, err := dialer.Dial("tcp", strings.TrimPrefix(n.URL, "http://")); err == nil {
-			conn.Write(streamRequest(n)) // what does not fit is not said
+			conn.Write(streamRequest(n, crowdWorkflow)) // what does not fit is not said
 			conns = append(conns, conn)
 		}
 	}
-	err := address("delete")
+	conns, err := granted(conns)
+	err = errors.Join(err, address("delete"))
 	end := func(context.Context) error { return hangUp(conns) } // of which nobody hears
 	return Hurt{What: fmt.Sprintf("opened %d streams from a host that vanished", len(conns)), End: end}, err
 }
@@ -305,21 +370,22 @@ func shortHistory(c *node.Config) { c.Flags = append(c.Flags, "--history-events"
 // compacting makes more changes than the history holds. What must become of
 // streams that begin at its end, and of lists, is for the workloads.
 func compacting(_ context.Context, s *Scene) (Hurt, error) {
-	var ops []string
+	var keys []string
 	for i := range compactKeys {
-		ops = append(ops, fmt.Sprintf(`{"op":"set","key":"%d","value":0}`, i))
+		keys = append(keys, fmt.Sprint(i))
 	}
-	body := `{"ops":[` + strings.Join(ops, ",") + `]}`
-	var ends []func(context.Context) error
+	var writers []*repetition
+	var all repetition
 	for i := range compactWriters {
-		path := fmt.Sprintf("/v1/state/%s-%d", crowdWorkflow, i)
-		ends = append(ends, s.writer(time.Millisecond, func(n *node.Node) []byte { return post(n, path, body) }))
+		workflow := fmt.Sprintf("%s-%d", crowdWorkflow, i)
+		writers = append(writers, s.writer(time.Millisecond, func(ctx context.Context, n *node.Node) error { return n.SetAll(ctx, workflow, keys, 0) }))
 	}
-	return Hurt{What: "made changes as fast as could be", End: func(ctx context.Context) error {
+	return Hurt{What: fmt.Sprintf("made %d changes at once, as often as could be", compactKeys), End: func(ctx context.Context) error {
 		var errs []error
-		for _, end := range ends {
-			errs = append(errs, end(ctx))
+		for _, w := range writers {
+			errs = append(errs, w.end(ctx))
+			all.add(w)
 		}
 		return errors.Join(errs...)
-	}}, nil
+	}, Did: all.String}, nil
 }

@@ -71,7 +71,7 @@ func losingPower(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
 		lost, err := node.LosePower(nodes, faultfs.All, s.Rand)
-		return Hurt{fmt.Sprintf("cut the power of %s: %s", names(nodes), lost), starting(nodes)}, err
+		return Hurt{What: fmt.Sprintf("cut the power of %s: %s", names(nodes), lost), End: starting(nodes)}, err
 	}
 }
 
@@ -82,21 +82,18 @@ func tearing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
 		first := nodes[s.Rand.IntN(len(nodes))]
 		rule := faultfs.Rule{Op: faultfs.Sync, Path: logFile, Skip: s.Rand.IntN(20), Crash: faultfs.Before}
-		missed, err := s.awaitCrash(ctx, first, rule, nothing)
-		if err != nil {
-			return Hurt{End: starting(nodes)}, err
-		}
+		missed := s.awaitCrash(ctx, first, rule, nothing)
 		loss := []faultfs.Loss{faultfs.Tear, faultfs.Scatter}[s.Rand.IntN(2)]
 		lost, err := node.LosePower(nodes, loss, s.Rand)
-		what := fmt.Sprintf("cut the power of %s before an fsync%s: %s", names(nodes), missed, lost)
-		return Hurt{what, starting(nodes)}, err
+		what := fmt.Sprintf("cut the power of %s before an fsync: %s", names(nodes), lost)
+		return Hurt{What: what, End: starting(nodes)}, errors.Join(missed, err)
 	}
 }
 
 // awaitCrash does something, and waits until the node has come to the operation
-// at which the rule lets it crash. It returns what to tell if that takes too
-// long.
-func (s *Scene) awaitCrash(ctx context.Context, n *node.Node, rule faultfs.Rule, do func() error) (missed string, err error) {
+// at which the rule lets it crash. It is an error if that takes too long; the
+// node runs, or not, then.
+func (s *Scene) awaitCrash(ctx context.Context, n *node.Node, rule faultfs.Rule, do func() error) error {
 	crashed := make(chan struct{})
 	rule.Times = 1
 	rule.Crashed = func() {
@@ -105,15 +102,16 @@ func (s *Scene) awaitCrash(ctx context.Context, n *node.Node, rule faultfs.Rule,
 	}
 	defer n.Disk.Add(rule)()
 	if err := do(); err != nil {
-		return "", err
+		return err
 	}
+	ctx, cancel := s.within(ctx, crashTimeout)
+	defer cancel()
 	select {
 	case <-crashed:
-		return "", nil
-	case <-time.After(crashTimeout):
+		return nil
 	case <-ctx.Done():
+		return fmt.Errorf("%s did not come to a %s of %s", n.Name, rule.Op, rule.Path)
 	}
-	return " that did not come", nil
 }
 
 func nothing() error { return nil }
@@ -142,15 +140,11 @@ func (s *Scene) moment() faultfs.Moment {
 // crashAt does something, and has a node lose power at an operation, and all
 // that is not durable then.
 func (s *Scene) crashAt(ctx context.Context, n *node.Node, rule faultfs.Rule, do func() error) (Hurt, error) {
-	end := starting([]*node.Node{n})
-	missed, err := s.awaitCrash(ctx, n, rule, do)
-	if err != nil {
-		return Hurt{End: end}, err
-	}
+	missed := s.awaitCrash(ctx, n, rule, do)
 	lost, err := node.LosePower([]*node.Node{n}, faultfs.All, s.Rand)
 	when := map[faultfs.Moment]string{faultfs.Before: "before", faultfs.After: "after"}[rule.Crash]
-	what := fmt.Sprintf("cut the power of %s %s a %s of %s%s: %s", n.Name, when, rule.Op, rule.Path, missed, lost)
-	return Hurt{what, end}, err
+	what := fmt.Sprintf("cut the power of %s %s a %s of %s: %s", n.Name, when, rule.Op, rule.Path, lost)
+	return Hurt{What: what, End: starting([]*node.Node{n})}, errors.Join(missed, err)
 }
 
 // failing lets operations on the log fail; 0 times: all on the disk, until the
@@ -158,7 +152,7 @@ func (s *Scene) crashAt(ctx context.Context, n *node.Node, rule faultfs.Rule, do
 func failing(pick pick, op faultfs.Op, times int) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		n := pick(ctx, s)[0]
-		end := s.tend(n)
+		end := restart(n)
 		rule := faultfs.Rule{Op: op, Path: logFile, Times: times, Skip: s.Rand.IntN(20), Errno: syscall.EIO}
 		what := fmt.Sprintf("let a %s of %s fail", op, n.Name)
 		if times == 0 {
@@ -166,7 +160,7 @@ func failing(pick pick, op faultfs.Op, times int) func(context.Context, *Scene) 
 		}
 		mark := n.LogMark()
 		n.Disk.Add(rule)
-		return Hurt{what, end}, s.awaitStop(ctx, n, mark)
+		return Hurt{What: what, End: end}, s.awaitStop(ctx, n, mark)
 	}
 }
 
@@ -181,22 +175,33 @@ func (s *Scene) awaitStop(ctx context.Context, n *node.Node, mark int64) error {
 }
 
 // tend lets a node end by itself and starts it again, until the function that
-// it returns is called: that heals the disk, and starts the node once more if
-// it is about to end.
-func (s *Scene) tend(n *node.Node) (end func(context.Context) error) {
-	n.Tend(true)
+// it returns is called, which tells of crashes, but for those that are borne.
+func tend(n *node.Node, borne ...string) (untend func() error) {
 	mark := n.LogMark()
-	return func(context.Context) error {
-		n.Disk.Heal()
-		n.Kill() // it may be about to end, or wait before it tries again
+	n.Tend(true)
+	return func() error {
 		n.Tend(false)
-		return errors.Join(n.Start(), unharmed(n, mark))
+		return unharmed(n, mark, borne...)
 	}
 }
 
-// unharmed returns an error if a process has crashed.
-func unharmed(n *node.Node, mark int64) error {
-	line, err := n.Crash(mark)
+// restart tends a node until the function that it returns is called, which heals
+// its disk and starts it anew: it may be about to end, or wait before it tries
+// again.
+func restart(n *node.Node) (end func(context.Context) error) {
+	untend := tend(n)
+	return func(context.Context) error {
+		if n.Disk != nil {
+			n.Disk.Heal()
+		}
+		n.Kill()
+		return errors.Join(untend(), n.Start())
+	}
+}
+
+// unharmed returns an error if a process has crashed, in a way that is not borne.
+func unharmed(n *node.Node, mark int64, borne ...string) error {
+	line, err := n.Crash(mark, borne...)
 	if err != nil || line == "" {
 		return err
 	}
@@ -220,7 +225,7 @@ func filling(pick pick) func(context.Context, *Scene) (Hurt, error) {
 			n.Disk.Fill(free)
 		}
 		what := fmt.Sprintf("left %d MiB on the disk of %s", free>>20, names(nodes))
-		return Hurt{what, func(ctx context.Context) error {
+		return Hurt{What: what, End: func(ctx context.Context) error {
 			for _, n := range nodes {
 				n.Disk.Heal()
 			}
@@ -252,7 +257,7 @@ func stalling(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		n := pick(ctx, s)[0]
 		hang(n.Disk)
-		return Hurt{"let the disk of " + n.Name + " hang", func(context.Context) error {
+		return Hurt{What: "let the disk of " + n.Name + " hang", End: func(context.Context) error {
 			n.Disk.Heal()
 			return nil
 		}}, nil
@@ -264,14 +269,14 @@ func stalling(pick pick) func(context.Context, *Scene) (Hurt, error) {
 func stallingLong(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		n := pick(ctx, s)[0]
-		end, mark, begin := s.tend(n), n.LogMark(), time.Now()
+		end, mark, begin := restart(n), n.LogMark(), time.Now()
 		hang(n.Disk)
 		err := s.awaitOtherLeader(ctx, n)
 		replaced := time.Since(begin).Round(time.Millisecond)
 		err = errors.Join(err, s.awaitStop(ctx, n, mark))
 		gaveUp := time.Since(begin).Round(time.Millisecond)
 		what := fmt.Sprintf("let the disk of %s hang, which did not lead after %v and gave up after %v", n.Name, replaced, gaveUp)
-		return Hurt{what, end}, err
+		return Hurt{What: what, End: end}, err
 	}
 }
 
@@ -306,7 +311,7 @@ func slowingDisks(pick pick) func(context.Context, *Scene) (Hurt, error) {
 		for _, n := range nodes {
 			n.Disk.Add(faultfs.Rule{Op: faultfs.Sync, Delay: d})
 		}
-		return Hurt{fmt.Sprintf("let every fsync of %s take %v", names(nodes), d), func(ctx context.Context) error {
+		return Hurt{What: fmt.Sprintf("let every fsync of %s take %v", names(nodes), d), End: func(ctx context.Context) error {
 			held := elections(ctx)
 			for _, n := range nodes {
 				n.Disk.Heal()

@@ -62,6 +62,7 @@ type Scene struct {
 	Cluster *node.Cluster
 	Rand    *rand.Rand
 	Slack   int      // how many times longer than is promised things may take
+	Alone   bool     // no other fault is of the same round
 	Parting *Parting // by faults of the same round
 }
 
@@ -70,10 +71,24 @@ type Hurt struct {
 	What string // was done, to whom
 	// End undoes it. It does not wait until the cluster is whole.
 	End func(context.Context) error
+	// Did says, after the end, how much was done. Nil: What says all.
+	Did func() string
 }
+
+// unhurt is a fault that has changed nothing.
+var unhurt = Hurt{End: func(context.Context) error { return nil }}
 
 // ErrBroken says that a promise was broken that only the fault itself can see.
 var ErrBroken = errors.New("a promise is broken")
+
+// broken makes an error one of a promise. Beside another fault it says no more
+// than that this one could not be carried out: the other may be the reason.
+func (s *Scene) broken(err error) error {
+	if err == nil || !s.Alone {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
+}
 
 // All are the faults.
 var All = slices.Concat(processFaults, networkFaults, upgradeFaults, relayFaults, clockFaults, snapshotFaults, limitFaults, memberFaults, diskFaults, fileFaults, crowdFaults)

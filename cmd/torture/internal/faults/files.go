@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -87,50 +86,37 @@ func flipping(where func(*Scene, *node.Node) (place, error), up bool) func(conte
 			state = "down"
 			n.Kill()
 		}
-		end := s.restart(n)
+		end := restart(n)
 		p, err := where(s, n)
 		if err != nil {
 			return Hurt{End: end}, err
 		}
 		err = n.Flip(p.name, p.offset, s.Rand.UintN(8))
-		if up && errors.Is(err, fs.ErrNotExist) {
-			err = nil // a snapshot that has just been removed
-		}
-		return Hurt{fmt.Sprintf("flipped a bit of byte %d of %s of %s, which was %s", p.offset, p.name, n.Name, state), end}, err
-	}
-}
-
-// restart lets a node end by itself until the function that it returns is
-// called, which starts it anew.
-func (s *Scene) restart(n *node.Node) func(context.Context) error {
-	n.Tend(true)
-	mark := n.LogMark()
-	return func(context.Context) error {
-		n.Kill()
-		n.Tend(false)
-		return errors.Join(n.Start(), unharmed(n, mark))
+		return Hurt{What: fmt.Sprintf("flipped a bit of byte %d of %s of %s, which was %s", p.offset, p.name, n.Name, state), End: end}, err
 	}
 }
 
 func truncating(_ context.Context, s *Scene) (Hurt, error) {
 	n := s.any()
 	n.Kill()
-	end := s.restart(n)
+	n.Settle()
+	end := restart(n)
 	path := filepath.Join(n.Data(), logFile)
 	info, err := os.Stat(path)
 	if err != nil {
 		return Hurt{End: end}, err
 	}
 	cut := 1 + s.Rand.Int64N(pageBytes)
-	return Hurt{fmt.Sprintf("cut %d bytes off %s of %s", cut, logFile, n.Name), end}, os.Truncate(path, info.Size()-cut)
+	return Hurt{What: fmt.Sprintf("cut %d bytes off %s of %s", cut, logFile, n.Name), End: end}, os.Truncate(path, info.Size()-cut)
 }
 
 func losingSnapshots(_ context.Context, s *Scene) (Hurt, error) {
 	n := s.any()
 	n.Kill()
+	n.Settle()
 	dir := filepath.Join(n.Data(), "snapshots")
 	entries, err := os.ReadDir(dir)
-	return Hurt{fmt.Sprintf("deleted the %d snapshots of %s", len(entries), n.Name), s.restart(n)}, errors.Join(err, os.RemoveAll(dir))
+	return Hurt{What: fmt.Sprintf("deleted the %d snapshots of %s", len(entries), n.Name), End: restart(n)}, errors.Join(err, os.RemoveAll(dir))
 }
 
 // swapping exchanges two nodes' data. Each must refuse to start: what its disk
@@ -148,10 +134,10 @@ func swapping(_ context.Context, s *Scene) (Hurt, error) {
 	what := fmt.Sprintf("exchanged the data of %s", names(nodes))
 	for _, n := range nodes {
 		if err := refuses(n); err != nil {
-			return Hurt{what, end}, err
+			return Hurt{What: what, End: end}, err
 		}
 	}
-	return Hurt{what, end}, nil
+	return Hurt{What: what, End: end}, nil
 }
 
 // refuses starts a node that must not start with what it has.
@@ -182,5 +168,5 @@ func puttingBack(ctx context.Context, s *Scene) (Hurt, error) {
 	case <-time.After(rollBack):
 	}
 	n.Kill()
-	return Hurt{fmt.Sprintf("rolled the disk of %s back by %v", n.Name, rollBack), end}, n.PutBack(old)
+	return Hurt{What: fmt.Sprintf("rolled the disk of %s back by %v", n.Name, rollBack), End: end}, n.PutBack(old)
 }

@@ -53,7 +53,7 @@ func hogging(_ context.Context, _ *Scene) (Hurt, error) {
 		}
 		hogs = append(hogs, h)
 	}
-	return Hurt{fmt.Sprintf("let %d processes compute", len(hogs)), end}, nil
+	return Hurt{What: fmt.Sprintf("let %d processes compute", len(hogs)), End: end}, nil
 }
 
 // fewFiles makes descriptors scarce. Clients beyond them wait, or are refused;
@@ -63,53 +63,61 @@ func fewFiles(pick pick) func(context.Context, *Scene) (Hurt, error) {
 		n := pick(ctx, s)[0]
 		lift, err := n.Limit("nofile", fewestFiles)
 		if err != nil {
-			return Hurt{End: func(context.Context) error { return nil }}, err
+			return unhurt, err
 		}
-		conns := connect(n, crowd, []byte(crowdRequest))
-		return Hurt{fmt.Sprintf("held %s to %d descriptors, and made %d connections to it", n.Name, fewestFiles, len(conns)), func(context.Context) error {
+		conns, err := connect(n, crowd, []byte(crowdRequest))
+		return Hurt{What: fmt.Sprintf("held %s to %d descriptors, and made %d connections to it", n.Name, fewestFiles, len(conns)), End: func(context.Context) error {
 			return errors.Join(hangUp(conns), lift())
-		}}, nil
+		}}, err
 	}
+}
+
+// outOfMemory is what Go's runtime says when there is no memory: no other crash
+// is borne for the lack of it.
+var outOfMemory = []string{
+	"fatal error: runtime: out of memory", "fatal error: out of memory",
+	"fatal error: runtime: cannot allocate memory", "fatal error: pageAlloc: out of memory",
 }
 
 // littleMemory makes memory scarce. The node may refuse, and it may end; then
 // it is started again, without the limit.
 func littleMemory(_ context.Context, s *Scene) (Hurt, error) {
 	n := s.any()
-	nothing := Hurt{End: func(context.Context) error { return nil }}
 	has, err := n.DataBytes()
 	if err != nil {
-		return nothing, err
+		return unhurt, err
 	}
-	n.Tend(true)
+	untend := tend(n, outOfMemory...)
 	lift, err := n.Limit("data", uint64(has+spareMemory))
 	if err != nil {
-		n.Tend(false)
-		return nothing, err
+		return Hurt{End: func(context.Context) error { return untend() }}, err
 	}
 	long := fmt.Sprintf(bodyRequest, n.Authorization(), bodyBytes) + `{"value":"` + strings.Repeat("x", bodyBytes/2)
-	conns := connect(n, senders, []byte(long))
-	return Hurt{fmt.Sprintf("held %s to %d MiB, and sent it %d long bodies", n.Name, (has+spareMemory)>>20, len(conns)), func(context.Context) error {
-		defer n.Tend(false)
-		return errors.Join(hangUp(conns), lift())
-	}}, nil
+	conns, err := connect(n, senders, []byte(long))
+	return Hurt{What: fmt.Sprintf("held %s to %d MiB, and sent it %d long bodies", n.Name, (has+spareMemory)>>20, len(conns)), End: func(context.Context) error {
+		return errors.Join(hangUp(conns), lift(), untend())
+	}}, err
 }
 
 // connect makes connections and says something on each. Those that fail are
-// left out.
-func connect(n *node.Node, count int, say []byte) []net.Conn {
-	var conns []net.Conn
+// left out; it is an error if all do.
+func connect(n *node.Node, count int, say []byte) (conns []net.Conn, err error) {
+	var failed error
 	deadline := time.Now().Add(dialTimeout)
 	for range count {
 		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(n.URL, "http://"), time.Until(deadline))
 		if err != nil {
+			failed = err
 			continue
 		}
 		conn.SetDeadline(deadline)
 		conn.Write(say) // what does not fit is not said
 		conns = append(conns, conn)
 	}
-	return conns
+	if len(conns) == 0 {
+		return nil, failed
+	}
+	return conns, nil
 }
 
 func hangUp(conns []net.Conn) error {

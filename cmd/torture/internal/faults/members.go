@@ -26,15 +26,15 @@ const addTimeout = 15 * time.Second
 func adding(spare int, role string) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		n, other := s.Cluster.Spares[spare], s.any()
-		h := Hurt{"added " + n.Name + " as a " + role, func(ctx context.Context) error {
+		h := Hurt{What: "added " + n.Name + " as a " + role, End: func(ctx context.Context) error {
 			err := s.remove(ctx, other, n)
 			n.Kill()
 			return errors.Join(err, n.Wipe())
 		}}
 		if err := n.Start(); err != nil {
-			return h, err
+			return unhurt, err
 		}
-		return h, s.waitJoined(ctx, addTimeout, func(ctx context.Context) error {
+		err := s.waitJoined(ctx, addTimeout, func(ctx context.Context) error {
 			st, err := other.Status(ctx)
 			if err != nil {
 				return err
@@ -46,6 +46,7 @@ func adding(spare int, role string) func(context.Context, *Scene) (Hurt, error) 
 			}
 			return fmt.Errorf("%s has not become a %s", n.Name, role)
 		})
+		return h, s.broken(err)
 	}
 }
 
@@ -64,10 +65,10 @@ func removing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 			other = s.any()
 		}
 		if err := s.remove(ctx, other, n); err != nil {
-			return Hurt{End: func(context.Context) error { return nil }}, err
+			return unhurt, err
 		}
 		elections := s.elections(ctx, []*node.Node{other})
-		return Hurt{fmt.Sprintf("removed %s at %s, and let it run", n.Name, other.Name), func(ctx context.Context) error {
+		return Hurt{What: fmt.Sprintf("removed %s at %s, and let it run", n.Name, other.Name), End: func(ctx context.Context) error {
 			var err error
 			if held := elections(ctx); held > mostTerms*uint64(s.Slack) {
 				err = fmt.Errorf("%w: %d elections while %s ran, which was removed", ErrBroken, held, n.Name)

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,7 +38,7 @@ func minority(_ context.Context, s *Scene) []*node.Node {
 // apply makes rules those of the network, until the hurt ends.
 func (s *Scene) apply(what string, rules []node.Rule) (Hurt, error) {
 	network := s.Cluster.Network
-	return Hurt{what, func(context.Context) error { return network.Heal() }}, network.Apply(rules)
+	return Hurt{What: what, End: func(context.Context) error { return network.Heal() }}, network.Apply(rules)
 }
 
 // pairs returns a rule for each ordered pair of nodes that are apart.
@@ -105,23 +106,28 @@ func ringing(_ context.Context, s *Scene) (Hurt, error) {
 	return s.apply(fmt.Sprint("ring in the order ", order), rules)
 }
 
-// flapping cuts one node off and joins it again, at times drawn beforehand.
+// flapping cuts one node off and joins it again, at times that it draws.
 func flapping(_ context.Context, s *Scene) (Hurt, error) {
 	n := s.any()
 	rules := s.around([]*node.Node{n})
-	network := s.Cluster.Network
 	draw := func() time.Duration {
 		return 50*time.Millisecond + time.Duration(s.Rand.Int64N(int64(350*time.Millisecond)))
 	}
-	stop := repeat(draw(), func() {
-		network.Apply(rules)
-		time.Sleep(draw())
-		network.Heal()
+	return s.again("flapped the network of "+n.Name, draw(), rules, draw), nil
+}
+
+// again makes rules those of the network again and again, with a pause in
+// between, each time for as long as the function says.
+func (s *Scene) again(what string, pause time.Duration, rules []node.Rule, hold func() time.Duration) Hurt {
+	network := s.Cluster.Network
+	times := repeat(pause, func() error {
+		applied := network.Apply(rules)
+		time.Sleep(hold())
+		return errors.Join(applied, network.Heal())
 	})
-	return Hurt{"flapped the network of " + n.Name, func(ctx context.Context) error {
-		stop(ctx)
-		return network.Heal()
-	}}, nil
+	return Hurt{What: what, End: func(ctx context.Context) error {
+		return errors.Join(times.end(ctx), network.Heal())
+	}, Did: times.String}
 }
 
 func losing(_ context.Context, s *Scene) (Hurt, error) {
@@ -141,16 +147,8 @@ func resetting(_ context.Context, s *Scene) (Hurt, error) {
 	for i := range rules {
 		rules[i].Reset = true
 	}
-	network := s.Cluster.Network
-	stop := repeat(500*time.Millisecond, func() {
-		network.Apply(rules)
-		time.Sleep(100 * time.Millisecond)
-		network.Heal()
-	})
-	return Hurt{"reset the connections of " + n.Name, func(ctx context.Context) error {
-		stop(ctx)
-		return network.Heal()
-	}}, nil
+	for100ms := func() time.Duration { return 100 * time.Millisecond }
+	return s.again("reset the connections of "+n.Name, 500*time.Millisecond, rules, for100ms), nil
 }
 
 // cuttingPort parts the leader from the others on one port, both ways.

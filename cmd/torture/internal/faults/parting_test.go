@@ -56,7 +56,7 @@ func cutOff(t *testing.T, kind Kind, s Scene, from, to time.Time) {
 		return
 	}
 	time.Sleep(time.Until(from))
-	nothing := Hurt{"nothing", func(context.Context) error { return nil }}
+	nothing := Hurt{What: "nothing", End: func(context.Context) error { return nil }}
 	p := Planned{Fault: Fault{Kind: kind, begin: func(context.Context, *Scene) (Hurt, error) { return nothing, nil }}}
 	h, err := p.Begin(t.Context(), s)
 	time.Sleep(time.Until(to))

@@ -43,7 +43,7 @@ func killing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
 		node.KillAll(nodes)
-		return Hurt{"killed " + names(nodes), starting(nodes)}, nil
+		return Hurt{What: "killed " + names(nodes), End: starting(nodes)}, nil
 	}
 }
 
@@ -66,7 +66,7 @@ func terminating(pick pick) func(context.Context, *Scene) (Hurt, error) {
 				return Hurt{End: starting(nodes)}, err
 			}
 		}
-		return Hurt{fmt.Sprintf("terminated %s, which took %v", names(nodes), time.Since(begin).Round(time.Millisecond)), starting(nodes)}, nil
+		return Hurt{What: fmt.Sprintf("terminated %s, which took %v", names(nodes), time.Since(begin).Round(time.Millisecond)), End: starting(nodes)}, nil
 	}
 }
 
@@ -74,7 +74,7 @@ func pausing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
 		err := signal(nodes, syscall.SIGSTOP)
-		return Hurt{"paused " + names(nodes), func(context.Context) error { return signal(nodes, syscall.SIGCONT) }}, err
+		return Hurt{What: "paused " + names(nodes), End: func(context.Context) error { return signal(nodes, syscall.SIGCONT) }}, err
 	}
 }
 
@@ -95,46 +95,24 @@ func starving(pick pick) func(context.Context, *Scene) (Hurt, error) {
 func throttling(pick pick, run, stop time.Duration) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
-		end := repeat(run, func() {
-			signal(nodes, syscall.SIGSTOP)
+		stops := repeat(run, func() error {
+			stopped := signal(nodes, syscall.SIGSTOP)
 			time.Sleep(stop)
-			signal(nodes, syscall.SIGCONT)
+			return errors.Join(stopped, signal(nodes, syscall.SIGCONT))
 		})
-		return Hurt{fmt.Sprintf("let %s run for %v of every %v", names(nodes), run, run+stop), end}, nil
-	}
-}
-
-// repeat does something again and again, with a pause in between, until the
-// function that it returns is called, which waits for the last time.
-func repeat(pause time.Duration, do func()) func(context.Context) error {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			do()
-			select {
-			case <-quit:
-				return
-			case <-time.After(pause):
-			}
-		}
-	}()
-	return func(context.Context) error {
-		close(quit)
-		<-done
-		return nil
+		return Hurt{What: fmt.Sprintf("let %s run for %v of every %v", names(nodes), run, run+stop), End: stops.end, Did: stops.String}, nil
 	}
 }
 
 // transferring asks for another leader again and again. A refusal is no
 // failure: the last transfer may not be over yet.
 func transferring(ctx context.Context, s *Scene) (Hurt, error) {
-	stop := repeat(300*time.Millisecond, func() {
+	moves := repeat(300*time.Millisecond, func() error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		s.any().TransferLeadership(ctx, "")
+		return s.any().TransferLeadership(ctx, "")
 	})
-	return Hurt{"leadership moved every 300 ms", stop}, nil
+	return Hurt{What: "had leadership move every 300 ms", End: moves.end, Did: moves.String}, nil
 }
 
 // replacing removes a node while it is well.
@@ -143,13 +121,13 @@ func replacing(ctx context.Context, s *Scene) (Hurt, error) {
 	old, other := nodes[0], nodes[1]
 	end := starting([]*node.Node{old})
 	if err := s.remove(ctx, other, old); err != nil {
-		return Hurt{End: func(context.Context) error { return nil }}, err
+		return unhurt, err
 	}
 	old.Kill()
 	if err := old.Wipe(); err != nil {
 		return Hurt{End: end}, err
 	}
-	return Hurt{fmt.Sprintf("removed %s at %s, and emptied its disk", old.Name, other.Name), end}, nil
+	return Hurt{What: fmt.Sprintf("removed %s at %s, and emptied its disk", old.Name, other.Name), End: end}, nil
 }
 
 // wiping lets a node with an empty disk wait for its old self to be removed.
@@ -161,7 +139,7 @@ func wiping(ctx context.Context, s *Scene) (Hurt, error) {
 		return Hurt{End: starting([]*node.Node{old})}, err
 	}
 	end := func(ctx context.Context) error { return s.remove(ctx, other, old) }
-	return Hurt{fmt.Sprintf("killed %s, emptied its disk and started it", old.Name), end}, nil
+	return Hurt{What: fmt.Sprintf("killed %s, emptied its disk and started it", old.Name), End: end}, nil
 }
 
 // removeTimeout is how long a healthy majority may take to remove a member.
@@ -171,7 +149,7 @@ const removeTimeout = 10 * time.Second
 func (s *Scene) remove(ctx context.Context, at, member *node.Node) error {
 	err := s.waitJoined(ctx, removeTimeout, at.Removal(member.Name))
 	if err != nil {
-		return fmt.Errorf("%s cannot be removed at %s: %w", member.Name, at.Name, err)
+		return s.broken(fmt.Errorf("%s cannot be removed at %s: %w", member.Name, at.Name, err))
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/node"
@@ -26,7 +25,7 @@ func (s *Scene) delay(what string, d node.Delay, ways func(from, to int) bool) (
 	for _, w := range s.ways(ways) {
 		relay.Delay(w.from, w.to, d)
 	}
-	return Hurt{fmt.Sprintf("made %s late by %v", what, d), func(context.Context) error {
+	return Hurt{What: fmt.Sprintf("made %s late by %v", what, d), End: func(context.Context) error {
 		relay.Heal()
 		return nil
 	}}, nil
@@ -82,19 +81,23 @@ func clogging(_ context.Context, s *Scene) (Hurt, error) {
 	relay, pause := s.Cluster.Relay, 50*time.Millisecond+time.Duration(s.Rand.Int64N(int64(250*time.Millisecond)))
 	back := rand.New(rand.NewPCG(s.Rand.Uint64(), 0)).Perm(len(ways))
 	next := 0
-	stop := repeat(pause, func() {
+	clogs := repeat(pause, func() error {
 		if next < len(ways) {
 			relay.Clog(ways[next].from, ways[next].to)
 			next++
 		}
-	})
-	return Hurt{fmt.Sprintf("clogged %d ways, one every %v", len(ways), pause.Truncate(time.Millisecond)), func(ctx context.Context) error {
-		stop(ctx)
-		for _, i := range slices.Backward(back) {
-			relay.Unclog(ways[i].from, ways[i].to)
-			time.Sleep(pause / 2)
-		}
-		relay.Heal()
 		return nil
-	}}, nil
+	})
+	end := func(ctx context.Context) error {
+		err := clogs.end(ctx)
+		for _, i := range back {
+			if i < next {
+				relay.Unclog(ways[i].from, ways[i].to)
+				time.Sleep(pause / 2)
+			}
+		}
+		return err
+	}
+	did := func() string { return fmt.Sprintf("%d of %d", next, len(ways)) }
+	return Hurt{What: fmt.Sprintf("clogged ways, one every %v", pause.Truncate(time.Millisecond)), End: end, Did: did}, nil
 }

@@ -45,6 +45,7 @@ type Schedule struct {
 	bag      []Fault // of the faults, those not drawn since it was last full
 	combined bool
 	number   int
+	kept     *Round // comes next; nil: it is to be drawn
 }
 
 // NewSchedule draws from faults, each once before any comes again. Combined
@@ -55,6 +56,10 @@ func NewSchedule(seed uint64, faults []Fault, combined bool) *Schedule {
 
 // Next returns the next round; one without faults where there are none at all.
 func (s *Schedule) Next() Round {
+	if r := s.kept; r != nil {
+		s.kept = nil
+		return *r
+	}
 	s.number++
 	r := Round{Number: s.number, Rest: s.between(mostRest/3, mostRest)}
 	if len(s.faults) == 0 {
@@ -67,6 +72,9 @@ func (s *Schedule) Next() Round {
 	}
 	return r
 }
+
+// Keep has a round that did not begin come next.
+func (s *Schedule) Keep(r Round) { s.kept = &r }
 
 func (s *Schedule) draw() Fault {
 	if len(s.bag) == 0 {
@@ -83,12 +91,12 @@ func (s *Schedule) draw() Fault {
 	return f
 }
 
-// other draws a fault of another kind. Of those that end processes and start
-// them there is one at a time.
+// other draws a fault of another kind whose turn is at any time. Of those that end
+// processes and start them there is one at a time.
 func (s *Schedule) other(first Fault) (Fault, bool) {
 	var others []Fault
 	for _, f := range s.faults {
-		if f.Kind != first.Kind && !(f.restarts() && first.restarts()) {
+		if f.Kind != first.Kind && f.turn() == 0 && !(f.restarts() && first.restarts()) {
 			others = append(others, f)
 		}
 	}

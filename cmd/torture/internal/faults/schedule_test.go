@@ -76,3 +76,24 @@ func TestSelectByRow(t *testing.T) {
 		t.Errorf("%d faults of row P1 and the ring, want 5", len(chosen))
 	}
 }
+
+// Ensure a round that did not begin comes next, so that each fault still comes
+// once before any comes again.
+func TestScheduleKeeps(t *testing.T) {
+	chosen := selected(t, "P1", 3)
+	schedule := faults.NewSchedule(1, chosen, false)
+	seen := map[string]bool{}
+	for i := range chosen {
+		r := schedule.Next()
+		if i == 1 {
+			schedule.Keep(r)
+			if again := schedule.Next(); again.Number != r.Number || again.String() != r.String() {
+				t.Errorf("%v, then %v", r, again)
+			}
+		}
+		seen[r.Faults[0].Name] = true
+	}
+	if len(seen) != len(chosen) {
+		t.Errorf("%d faults of %d", len(seen), len(chosen))
+	}
+}

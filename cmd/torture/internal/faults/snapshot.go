@@ -50,21 +50,26 @@ const (
 func lagging(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		n := pick(ctx, s)[0]
-		n.Tend(true)
+		untend := tend(n)
 		begin := time.Now()
 		err := s.leaveBehind(ctx, n)
 		took := time.Since(begin).Round(time.Millisecond)
-		return Hurt{fmt.Sprintf("cut %s off, which the others' logs left behind in %v", n.Name, took), func(ctx context.Context) error {
-			defer n.Tend(false)
+		return Hurt{What: fmt.Sprintf("cut %s off, which the others' logs left behind in %v", n.Name, took), End: func(ctx context.Context) error {
 			mark := n.LogMark()
-			if healed := s.Cluster.Network.Heal(); healed != nil || err != nil {
-				return healed // else it need not take a snapshot
+			failed := s.Cluster.Network.Heal()
+			if failed == nil && err == nil { // else it need not take a snapshot
+				failed = s.awaitSnapshot(ctx, n, mark)
 			}
-			ctx, cancel := s.within(ctx, installTimeout)
-			defer cancel()
-			return n.WaitLog(ctx, mark, installed)
+			return errors.Join(failed, untend())
 		}}, err
 	}
+}
+
+// awaitSnapshot waits until a node has taken a snapshot of another.
+func (s *Scene) awaitSnapshot(ctx context.Context, n *node.Node, mark int64) error {
+	ctx, cancel := s.within(ctx, installTimeout)
+	defer cancel()
+	return s.broken(n.WaitLog(ctx, mark, installed))
 }
 
 // leaveBehind cuts a node off, and waits.
@@ -115,7 +120,7 @@ func interrupting(moment func(context.Context, *transfer) error, victim func(*tr
 		}
 		n := victim(t)
 		n.Kill()
-		return Hurt{fmt.Sprintf("killed %s in the midst of a snapshot from %s to %s", n.Name, t.from.Name, t.to.Name), starting([]*node.Node{n})}, nil
+		return Hurt{What: fmt.Sprintf("killed %s in the midst of a snapshot from %s to %s", n.Name, t.from.Name, t.to.Name), End: starting([]*node.Node{n})}, nil
 	}
 }
 

@@ -45,6 +45,8 @@ const (
 	refusal = "needs protocol version"
 	// wholeTimeout is how long the cluster may take to be whole in between.
 	wholeTimeout = 10 * time.Second
+	// leadTimeout is how long a node of a whole cluster may take to lead.
+	leadTimeout = 10 * time.Second
 )
 
 // upgradingPart holds a cluster of both builds, under a leader of either.
@@ -155,7 +157,7 @@ func (u *upgrade) others(but *node.Node) []*node.Node {
 func (u *upgrade) forward(ctx context.Context, nodes []*node.Node) (Hurt, error) {
 	for _, n := range nodes {
 		u.moved = append(u.moved, n) // also if that fails half way
-		if err := u.Cluster.Replace(ctx, n, u.Cluster.New, func() error { return nil }); err != nil {
+		if err := u.replace(ctx, n, u.Cluster.New, nothing); err != nil {
 			return u.hurt(nodes), err
 		}
 	}
@@ -170,42 +172,61 @@ func (u *upgrade) hurt(nodes []*node.Node) Hurt {
 func (u *upgrade) end(ctx context.Context) error {
 	var errs []error
 	for _, n := range u.moved {
-		errs = append(errs, u.Cluster.Replace(ctx, n, u.back, func() error { return nil }))
+		errs = append(errs, u.replace(ctx, n, u.back, nothing))
 	}
 	return errors.Join(errs...)
 }
 
-// lead makes a node lead.
+// replace replaces a node's process, which must be ready in time.
+func (u *upgrade) replace(ctx context.Context, n *node.Node, binary string, between func() error) error {
+	err := u.Cluster.Replace(ctx, n, binary, between)
+	if errors.Is(err, node.ErrNotReady) {
+		return u.broken(err)
+	}
+	return err
+}
+
+// lead makes a node of a whole cluster lead.
 func (u *upgrade) lead(ctx context.Context, n *node.Node) error {
-	if err := u.whole(ctx); err != nil || u.leader(ctx) == n {
+	if err := u.whole(ctx); err != nil {
 		return err
 	}
-	if err := n.TransferLeadership(ctx, n.Name); err != nil {
-		return fmt.Errorf("%s cannot be made to lead: %w", n.Name, err)
-	}
-	return nil
+	return u.broken(u.handOver(ctx, n))
+}
+
+// handOver asks until a node leads: a leader may refuse for the moment.
+func (s *Scene) handOver(ctx context.Context, n *node.Node) error {
+	return s.waitFor(ctx, leadTimeout, func(ctx context.Context) error {
+		leader, err := s.Cluster.Leader(ctx)
+		if err == nil && leader == n {
+			return nil
+		}
+		err = n.TransferLeadership(ctx, n.Name)
+		return errors.Join(fmt.Errorf("%s does not lead", n.Name), err)
+	})
 }
 
 func (u *upgrade) whole(ctx context.Context) error {
 	ctx, cancel := u.within(ctx, wholeTimeout)
 	defer cancel()
-	return u.Cluster.WaitWhole(ctx)
+	return u.broken(u.Cluster.WaitWhole(ctx))
 }
 
 // raised waits until the cluster speaks the newest version.
 func (u *upgrade) raised(ctx context.Context) error {
-	return u.waitFor(ctx, raiseTimeout, func(ctx context.Context) error {
+	err := u.waitFor(ctx, raiseTimeout, func(ctx context.Context) error {
 		version, err := u.version(ctx)
 		if err == nil && version != u.newest.Protocol.Max {
 			err = fmt.Errorf("all were upgraded, and the cluster speaks version %d and not %d", version, u.newest.Protocol.Max)
 		}
 		return err
 	})
+	return u.broken(err)
 }
 
 // refused tries Old on a node, and then starts New there again.
 func (u *upgrade) refused(ctx context.Context, n *node.Node) (told string, err error) {
-	err = u.Cluster.Replace(ctx, n, u.Cluster.New, func() error {
+	err = u.replace(ctx, n, u.Cluster.New, func() error {
 		ctx, cancel := u.within(ctx, refuseTimeout)
 		defer cancel()
 		code, said, err := n.Try(ctx, u.Cluster.Old)

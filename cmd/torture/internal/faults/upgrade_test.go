@@ -14,3 +14,13 @@ func TestLastTurn(t *testing.T) {
 		}
 	}
 }
+
+// Ensure it is no companion of another fault either.
+func TestLastTurnIsNoCompanion(t *testing.T) {
+	s := NewSchedule(1, append(upgradeFaults, networkFaults...), true)
+	for range 200 {
+		if r := s.Next(); len(r.Faults) == 2 && r.Faults[1].Name == "upgrade-all" {
+			t.Fatalf("%v", r)
+		}
+	}
+}

@@ -6,6 +6,7 @@ package history
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,7 +29,7 @@ const (
 	Delete Kind = "delete"
 	Atomic Kind = "atomic" // all of Steps or none
 	List   Kind = "list"   // a page of a workflow's keys
-	Open   Kind = "open"   // a stream
+	Open   Kind = "open"   // a stream; of all but isolation only those that were refused
 
 	// Of API keys, which the root token makes: Key is the key's id.
 	Grant  Kind = "grant"
@@ -39,6 +40,9 @@ const (
 	Restore Kind = "restore" // into another cluster, of a file that Key describes; Value is its state from then on, Present that before
 	Resume  Kind = "resume"  // of a stream in the other cluster, with an id of this one
 )
+
+// StillOpen is the error of a stream that its reader had to end.
+const StillOpen = "still open"
 
 // IsWrite reports whether an operation of that kind can change a key.
 func (k Kind) IsWrite() bool { return k == Set || k == SetAt || k == Delete || k == Atomic }
@@ -104,7 +108,7 @@ type Op struct {
 	Failed   int     `json:"failed,omitempty"`   // with Conflict: the first step whose condition did not hold
 	Version  uint64  `json:"version,omitempty"`  // of the key; with Conflict the current one, 0: absent
 	Present  string  `json:"present,omitempty"`  // with Conflict and Current: JSON text of the value at Version
-	Revision uint64  `json:"revision,omitempty"` // of the state that gave the answer; 0: not told
+	Revision uint64  `json:"revision,omitempty"` // of the state that gave the answer; see Dated
 	Entries  []Entry `json:"entries,omitempty"`  // of a list
 	Next     string  `json:"next,omitempty"`     // of a list that was cut
 }
@@ -123,6 +127,19 @@ func (o Op) Holds(version uint64) bool {
 		return version == 0 || version != o.Expected
 	}
 	return true
+}
+
+// Dated reports whether the operation was answered from the tested cluster's
+// state at Revision, which may be 0: a node that has just begun has seen no change.
+// The Go client does not tell, nor a node that need not revoke a key again.
+func (o Op) Dated() bool {
+	switch o.Kind {
+	case Open, Restore, Resume:
+		return false
+	case Grant, Revoke:
+		return o.Outcome == OK && o.Revision > 0
+	}
+	return o.Outcome == OK && (o.Node != "" || o.Revision > 0)
 }
 
 // Wrote reports whether the operation is known to have set the key.
@@ -171,6 +188,7 @@ type Sample struct {
 // Entry is a key as a list or the end showed it.
 type Entry struct {
 	Workflow string `json:"workflow"`
+	Agent    bool   `json:"agent,omitempty"` // Workflow is a subject of Agent State
 	Key      string `json:"key"`
 	Value    string `json:"value"`
 	Version  uint64 `json:"version"`
@@ -220,14 +238,28 @@ func (h *History) Of(workload string) []Op {
 	return ops
 }
 
-// Workflows returns those of the root token's project that operations named, in
-// order.
-func (h *History) Workflows() []string {
-	seen := map[string]bool{}
+// AnyFinal returns what some node held in the end; nil: none was read.
+func (h *History) AnyFinal() []Entry {
+	for _, entries := range h.Final {
+		return entries
+	}
+	return nil
+}
+
+// Place is a workflow or a subject of Agent State.
+type Place struct {
+	Workflow string
+	Agent    bool // Workflow is a subject
+}
+
+// Places returns those of the root token's project in which operations named a
+// key, in order.
+func (h *History) Places() []Place {
+	seen := map[Place]bool{}
 	for _, op := range h.Ops {
-		if op.Project == "" && !op.Agent && op.Workflow != "" {
-			seen[op.Workflow] = true
+		if ofKeys := op.Kind.IsWrite() || op.Kind == Get || op.Kind == List; ofKeys && op.Project == "" {
+			seen[Place{op.Workflow, op.Agent}] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(seen))
+	return slices.SortedFunc(maps.Keys(seen), func(a, b Place) int { return strings.Compare(a.Workflow, b.Workflow) })
 }

@@ -36,7 +36,8 @@ type Pass struct {
 type Record struct {
 	Row      string         `json:"row"`
 	Seed     uint64         `json:"seed"`
-	Duration time.Duration  `json:"duration"` // that was asked for
+	Duration time.Duration  `json:"duration"`      // that was asked for
+	Old      string         `json:"old,omitempty"` // what the nodes began with; empty: the same build
 	Error    string         `json:"error,omitempty"`
 	Result   *report.Result `json:"result,omitempty"` // nil: there was no test
 	Report   string         `json:"report,omitempty"` // directory, of a run that broke a promise
@@ -69,7 +70,7 @@ func (p *Pass) one(ctx context.Context, row Row, seed uint64) error {
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), os.RemoveAll(dir)) // it was cut short, so it says nothing
 	}
-	rec := Record{Row: row.ID, Seed: seed, Duration: p.Duration, Report: dir}
+	rec := Record{Row: row.ID, Seed: seed, Duration: p.Duration, Old: row.old(p.Old), Report: dir}
 	if err == nil {
 		rec.Result, err = report.ReadResult(filepath.Join(dir, report.ResultFile))
 	}
@@ -86,11 +87,15 @@ func (p *Pass) one(ctx context.Context, row Row, seed uint64) error {
 	return p.save(rec)
 }
 
-// done reports whether there is a result for this build, of a run that took no
-// less time. What could not be tested is tried again.
+// done reports whether there is a result of the same question: of this build, in
+// the same surroundings, of a run that took no less time. What could not be
+// tested is tried again.
 func (p *Pass) done(row Row, seed uint64) bool {
 	rec, err := p.load(row.ID, seed)
-	return !p.Force && err == nil && rec.Result != nil && rec.Result.Build == p.Build && rec.Duration >= p.Duration
+	if p.Force || err != nil || rec.Result == nil {
+		return false
+	}
+	return rec.Result.Build == p.Build && rec.Result.Isolated == p.Isolated && rec.Old == row.old(p.Old) && rec.Duration >= p.Duration
 }
 
 func (p *Pass) path(row string, seed uint64) string {

@@ -19,6 +19,7 @@ import (
 type fake struct {
 	t       *testing.T
 	build   string
+	loop    bool   // on loopback
 	broken  string // row whose runs break a promise
 	failing string // row whose runs do not come about
 	ran     []string
@@ -31,7 +32,7 @@ func (f *fake) torture(_ context.Context, dir string, args []string) error {
 		return errors.New("no cluster")
 	}
 	r := &report.Result{
-		Build: f.build, Faults: 3, Operations: 1000, Unknown: 2, Writes: report.Gaps{Most: 1500, Lengths: []int64{300, 1500}},
+		Build: f.build, Isolated: !f.loop, Faults: 3, Operations: 1000, Unknown: 2, Writes: report.Gaps{Most: 1500, Lengths: []int64{300, 1500}},
 		Verdicts: []report.Verdict{{Check: "linearizable"}},
 	}
 	if id == f.broken {
@@ -71,6 +72,8 @@ func TestPassGoesOn(t *testing.T) {
 		{"shorter runs say no more", func() { p.Duration = time.Second }, ""},
 		{"longer runs do", func() { p.Duration = time.Hour }, "P1 P2 P3 P1 P2 P3"},
 		{"another build", func() { p.Build, f.build = "b2", "b2" }, "P1 P2 P3 P1 P2 P3"},
+		{"on loopback", func() { p.Isolated, f.loop = false, true }, "P1 P2 P3 P1 P2 P3"},
+		{"from an older build, which these rows do not begin with", func() { p.Old = "older" }, ""},
 		{"by force", func() { p.Force = true }, "P1 P2 P3 P1 P2 P3"},
 	} {
 		tt.change()
@@ -174,6 +177,28 @@ func TestOldBuild(t *testing.T) {
 		}
 		if slices.Contains(r.args(""), "--old") {
 			t.Errorf("row %s names an older build where there is none", r.ID)
+		}
+	}
+}
+
+// Ensure a row that upgrades is done for one older build, which the table names.
+func TestPassFromOldBuild(t *testing.T) {
+	p, f := newPass(t, "P1,U1")
+	p.Seeds = p.Seeds[:1]
+	for _, tt := range []struct{ old, want, caption string }{
+		{"", "P1 U1", "rows that upgrade begin with the same build."},
+		{"", "", "rows that upgrade begin with the same build."},
+		{"e3f4303", "U1", "rows that upgrade begin with e3f4303."},
+	} {
+		p.Old, f.ran = tt.old, nil
+		if err := p.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(f.ran, " "); got != tt.want {
+			t.Errorf("from %q: ran %q, want %q", tt.old, got, tt.want)
+		}
+		if table, err := p.Table(); err != nil || !strings.Contains(table, tt.caption) {
+			t.Errorf("the table lacks %q, %v:\n%s", tt.caption, err, table)
 		}
 	}
 }

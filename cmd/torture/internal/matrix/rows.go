@@ -44,7 +44,7 @@ var Rows = []Row{
 	{ID: "D5", What: "a disk that stalls", Nodes: 3},
 	{ID: "D6", What: "a slow fsync", Nodes: 3},
 	{ID: "D7", What: "flipped bits", Nodes: 3},
-	{ID: "D8", What: "files cut short, lost, not renamed", Nodes: 3},
+	{ID: "D8", What: "files cut short, or lost", Nodes: 3},
 	{ID: "D9", What: "a disk emptied", Nodes: 3},
 	{ID: "D10", What: "a disk rolled back, which nothing detects", Nodes: 3},
 	{ID: "D11", What: "two disks exchanged", Nodes: 3},
@@ -99,10 +99,19 @@ func (r Row) uncovered(isolated bool) string {
 	return strings.Join(why, "; ")
 }
 
+// old is what the row's nodes begin with, if there is that older build; empty:
+// the same.
+func (r Row) old(old string) string {
+	if r.Upgrades {
+		return old
+	}
+	return ""
+}
+
 // args are those of the tester for one run.
 func (r Row) args(old string) []string {
 	args := []string{"--nodes", fmt.Sprint(r.Nodes)}
-	if r.Upgrades && old != "" {
+	if old = r.old(old); old != "" {
 		args = append(args, "--old", old)
 	}
 	if len(r.Args) > 0 {

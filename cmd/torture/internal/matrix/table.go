@@ -2,12 +2,16 @@ package matrix
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/report"
 )
 
 // The table stands between these lines of a document.
@@ -34,14 +38,18 @@ func (p *Pass) Table() (string, error) {
 
 // caption says on what the figures rest.
 func (p *Pass) caption(all map[string][]Record) string {
-	builds, last := map[string]bool{}, time.Time{}
-	for _, of := range all {
-		for _, r := range of {
-			if r.Result != nil {
-				builds[r.Result.Build] = true
-				if r.Result.Started.After(last) {
-					last = r.Result.Started
-				}
+	builds, last, olds := map[string]bool{}, time.Time{}, map[string]bool{}
+	for _, row := range p.Rows {
+		for _, r := range all[row.ID] {
+			if r.Result == nil {
+				continue
+			}
+			builds[r.Result.Build] = true
+			if r.Result.Started.After(last) {
+				last = r.Result.Started
+			}
+			if row.Upgrades {
+				olds[cmp.Or(r.Old, "the same build")] = true
 			}
 		}
 	}
@@ -51,6 +59,9 @@ func (p *Pass) caption(all map[string][]Record) string {
 	}
 	if len(builds) > 1 {
 		text += fmt.Sprintf(", of %d builds of the server", len(builds))
+	}
+	if len(olds) > 0 {
+		text += "; rows that upgrade begin with " + strings.Join(slices.Sorted(maps.Keys(olds)), " or ")
 	}
 	return text + ". A gap is 200 ms or more without an answer to the prober.\n"
 }
@@ -66,7 +77,7 @@ func (p *Pass) line(row Row, of []Record) string {
 	s := sum(of)
 	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d | %d, %s / %s / %s | %s | %s |\n",
 		row.ID, row.What, row.Nodes, len(of), s.faults, s.operations, s.unknown,
-		len(s.gaps), ms(s.quantile(0.5)), ms(s.quantile(0.95)), ms(s.write), ms(s.read), strings.Join(s.verdicts, "; "))
+		len(s.gaps), ms(report.Quantile(s.gaps, 0.5)), ms(report.Quantile(s.gaps, 0.95)), ms(s.write), ms(s.read), strings.Join(s.verdicts, "; "))
 }
 
 // sums are the figures of a row's runs.
@@ -101,13 +112,6 @@ func sum(of []Record) *sums {
 		s.verdicts = append(s.verdicts, fmt.Sprintf("%d faults could not be carried out", s.failed))
 	}
 	return s
-}
-
-func (s *sums) quantile(q float64) int64 {
-	if len(s.gaps) == 0 {
-		return 0
-	}
-	return s.gaps[int(q*float64(len(s.gaps)-1))]
 }
 
 // ms writes milliseconds for people.

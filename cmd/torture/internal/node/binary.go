@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// readyTimeout is how long a node may take to be ready after its start: as
-	// long as the longest fault of the network lasts, and then some.
+	// readyTimeout is how long a node may take to be ready after its start,
+	// without slack: as long as the longest fault of the network lasts, and then
+	// some.
 	readyTimeout = 20 * time.Second
 	readyPause   = 20 * time.Millisecond
 	// mostSaid bounds what is kept of a process's last words.
@@ -105,6 +106,9 @@ type Step struct {
 	Ready    time.Time
 }
 
+// ErrNotReady says that a node was not ready in time after its start.
+var ErrNotReady = errors.New("is not ready")
+
 // Replace ends the node by SIGTERM, does something in between, starts it with
 // the binary, and waits until it says that it is ready, as whoever upgrades a
 // cluster would. A step that succeeds is added to Steps.
@@ -120,10 +124,11 @@ func (c *Cluster) Replace(ctx context.Context, n *Node, binary string, between f
 	if err := n.Start(); err != nil {
 		return errors.Join(wrong, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	limit := readyTimeout * time.Duration(max(n.slack, 1))
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := until(ctx, readyPause, func() error { return n.Ready(ctx) }); err != nil {
-		return errors.Join(wrong, fmt.Errorf("%v after its start: %w", readyTimeout, err))
+		return errors.Join(wrong, fmt.Errorf("%s %w %v after its start: %w", n.Name, ErrNotReady, limit, err))
 	}
 	s.Ready = time.Now()
 	c.stepsMu.Lock()

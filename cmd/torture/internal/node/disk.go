@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -112,7 +113,7 @@ func SwapData(a, b *Node) error {
 		if n.Running() {
 			return fmt.Errorf("%s %w", n.Name, ErrRuns)
 		}
-		n.settle()
+		n.Settle()
 	}
 	aside := a.Data() + ".aside"
 	for _, r := range [][2]string{{a.Data(), aside}, {b.Data(), a.Data()}, {aside, b.Data()}} {
@@ -137,16 +138,16 @@ func (n *Node) PutBack(from string) error {
 	if n.Running() {
 		return fmt.Errorf("%s %w", n.Name, ErrRuns)
 	}
-	n.settle()
+	n.Settle()
 	if err := os.RemoveAll(n.Data()); err != nil {
 		return err
 	}
 	return os.Rename(from, n.Data())
 }
 
-// settle makes all that was written durable: what a fault changes below the
-// disk does not come back.
-func (n *Node) settle() {
+// Settle makes all durable that the node, which must not run, has written: what
+// is changed below the disk then does not come back.
+func (n *Node) Settle() {
 	if n.Disk != nil {
 		n.Disk.Settle()
 	}
@@ -158,12 +159,13 @@ var ErrNotEnded = errors.New("did not end")
 // StartToEnd starts the process, which must not run and is to end by itself,
 // waits for that, and returns its exit code.
 func (n *Node) StartToEnd() (code int, err error) {
-	if err := n.start(true); err != nil {
-		return 0, err
-	}
 	n.mu.Lock()
+	err = n.start(true)
 	p := n.proc
 	n.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
 	if !p.endsWithin(n.endLimit()) {
 		return 0, fmt.Errorf("%s %w", n.Name, ErrNotEnded)
 	}
@@ -171,21 +173,24 @@ func (n *Node) StartToEnd() (code int, err error) {
 }
 
 // Crash returns the line of the node's log, behind a mark, in which Go's runtime
-// says why the process crashed; empty: it did not.
-func (n *Node) Crash(mark int64) (string, error) {
+// says why the process crashed; empty: it did not, or with a line that begins as
+// one of those that are borne.
+func (n *Node) Crash(mark int64, borne ...string) (string, error) {
 	text, err := os.ReadFile(n.log.Name())
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(string(text[min(mark, int64(len(text))):])) {
-		for _, sign := range []string{"panic: ", "fatal error: ", "unexpected fault address", "SIGBUS: "} {
-			if strings.HasPrefix(line, sign) {
-				return strings.TrimSpace(line), nil
-			}
+		begins := func(with string) bool { return strings.HasPrefix(line, with) }
+		if slices.ContainsFunc(crashes, begins) && !slices.ContainsFunc(borne, begins) {
+			return strings.TrimSpace(line), nil
 		}
 	}
 	return "", nil
 }
+
+// crashes are what the runtime's lines begin with.
+var crashes = []string{"panic: ", "fatal error: ", "unexpected fault address", "SIGBUS: "}
 
 // A key that nobody writes, and a version that it has not.
 const (

@@ -158,4 +158,11 @@ func TestCrash(t *testing.T) {
 	if line, err := n.Crash(mark); line != "panic: it did" || err != nil {
 		t.Errorf("crashed with %q, error %v", line, err)
 	}
+	fmt.Fprintln(n.log, "fatal error: runtime: out of memory")
+	if line, err := n.Crash(mark, "panic: it", "fatal error: runtime"); line != "" || err != nil {
+		t.Errorf("crashed with %q, which is borne, error %v", line, err)
+	}
+	if line, err := n.Crash(mark, "panic: it"); line != "fatal error: runtime: out of memory" || err != nil {
+		t.Errorf("crashed with %q, error %v", line, err)
+	}
 }

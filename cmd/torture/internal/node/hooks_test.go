@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,6 +64,47 @@ func TestTend(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := <-told; !strings.Contains(got, "n1 ended by itself") {
+		t.Errorf("told: %s", got)
+	}
+}
+
+// Ensure a node that is tended, and killed just when it ends by itself, never is
+// two processes.
+func TestTendRunsOneProcess(t *testing.T) {
+	n := scripted(t, "exec 9>lock; flock -n 9 || echo twice; echo up; exec sleep 60")
+	n.wrapper = []string{"env", "-C", n.dir}
+	for turn := range 40 { // more and more behind that
+		n.Tend(true)
+		await(t, n, "up\n")
+		p := n.proc.cmd.Process
+		for p.Signal(syscall.SIGKILL) == nil { // until its end is known
+			runtime.Gosched()
+		}
+		for range turn {
+			runtime.Gosched()
+		}
+		n.Kill()
+		n.Tend(false)
+		await(t, n, "up\n")
+		n.Kill()
+	}
+	if n.HasLogged(0, "twice") {
+		t.Error("there were two processes")
+	}
+}
+
+// Ensure a tended node that cannot be started again is told of.
+func TestTendTellsOfFailedStart(t *testing.T) {
+	n := scripted(t, "echo up; exec sleep 60")
+	told := make(chan string, 1)
+	n.ended = told
+	n.Tend(true)
+	await(t, n, "up\n")
+	n.use("no such program")
+	if err := n.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-told; !strings.Contains(got, "start n1") {
 		t.Errorf("told: %s", got)
 	}
 }

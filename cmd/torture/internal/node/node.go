@@ -63,12 +63,14 @@ type process struct {
 }
 
 // Start starts the process, which must not run.
-func (n *Node) Start() error { return n.start(false) }
-
-// start starts the process. Ours: it is to end by itself.
-func (n *Node) start(ours bool) error {
+func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.start(false)
+}
+
+// start starts the process. Ours: it is to end by itself. It requires n.mu.
+func (n *Node) start(ours bool) error {
 	args := n.commandOf(n.binary)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
@@ -89,21 +91,30 @@ func (n *Node) commandOf(binary string) []string {
 	return slices.Concat(n.wrapper, []string{binary}, n.args, n.founding)
 }
 
-// wait takes note of the process's end.
+// wait takes note of the process's end. Whether it is started again is decided
+// together with that: whoever kills the node then, kills the new process.
 func (n *Node) wait(p *process) {
+	defer close(p.done)
 	p.cmd.Wait() // its outcome stays in ProcessState
 	n.mu.Lock()
-	ours, tended := p.ours, n.tended
-	n.mu.Unlock()
-	if !ours && tended {
-		defer n.Start() // after done is closed
-	} else if !ours {
-		select {
-		case n.ended <- fmt.Sprintf("%s ended by itself: %s", n.Name, p.cmd.ProcessState):
-		default:
+	defer n.mu.Unlock()
+	switch {
+	case p.ours:
+	case !n.tended:
+		n.tell(fmt.Sprintf("%s ended by itself: %s", n.Name, p.cmd.ProcessState))
+	default:
+		if err := n.start(false); err != nil {
+			n.tell(err.Error())
 		}
 	}
-	close(p.done)
+}
+
+// tell tells who listens, if there is room.
+func (n *Node) tell(text string) {
+	select {
+	case n.ended <- text:
+	default:
+	}
 }
 
 // Tend says whether the process may end by itself, and is started again then,
@@ -232,6 +243,22 @@ func (n *Node) Removal(name string) func(context.Context) error {
 		maybe = maybe || errors.Is(err, client.ErrOutcomeUnknown)
 		return err
 	}
+}
+
+// Set asks this node to give a key a value.
+func (n *Node) Set(ctx context.Context, workflow, key string, value any) error {
+	_, err := n.admin.State.Set(ctx, workflow, key, value)
+	return err
+}
+
+// SetAll asks this node to give keys a value, all at once.
+func (n *Node) SetAll(ctx context.Context, workflow string, keys []string, value any) error {
+	var ops []client.Op
+	for _, key := range keys {
+		ops = append(ops, client.SetOp(key, value))
+	}
+	_, err := n.admin.State.Atomic(ctx, workflow, ops)
+	return err
 }
 
 // SetOnce asks this node to give a key a value, if it has none.

@@ -127,4 +127,27 @@ var storeBugs = []Bug{
 		},
 		Faults: "kill,kill-all", Workloads: "register", By: "hashes",
 	},
+	{
+		Name: "panic", About: "a list panics now and then",
+		Edits: []Edit{{
+			"httpapi/list.go",
+			"	setRevision(w, page.Point.Revision)\n",
+			"	setRevision(w, page.Point.Revision)\n	if page.Point.Revision%10 == 0 {\n		panic(\"planted\")\n	}\n",
+		}},
+		Workloads: "pages", By: "answers",
+	},
+	{
+		Name: "undeserved refusal", About: "a delete of Agent State is refused as a bad request",
+		Edits: []Edit{{
+			"httpapi/agent.go",
+			"Kind: fsmpb.Op_DELETE, Key: key}\n",
+			"Kind: fsmpb.Op_DELETE, Key: key}\n	if key != \"\" {\n		return refuse(codeInvalidRequest, \"planted\")\n	}\n",
+		}},
+		Workloads: "agent", By: "answers",
+	},
+	{
+		Name: "lists without a revision", About: "a list does not say of which revision it is",
+		Edits:     []Edit{{"httpapi/list.go", "	setRevision(w, page.Point.Revision)\n", ""}},
+		Workloads: "pages", By: "revisions",
+	},
 }

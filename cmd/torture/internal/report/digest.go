@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -32,14 +33,14 @@ type Digest struct {
 // tally is a number of operations.
 type tally struct {
 	outcomes  map[history.Outcome]int
-	latencies histogram // of what was answered
+	latencies histogram // of what was answered, but for streams, which last
 }
 
 func newTally() *tally { return &tally{outcomes: map[history.Outcome]int{}} }
 
 func (t *tally) add(op history.Op) {
 	t.outcomes[op.Outcome]++
-	if op.Outcome == history.OK {
+	if op.Outcome == history.OK && op.Kind != history.Open {
 		t.latencies.add(op.Return - op.Call)
 	}
 }
@@ -133,10 +134,14 @@ func (a *Availability) lengths() []time.Duration {
 	return all
 }
 
-// quantile is that of sorted figures, 0 of none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
+// Quantile is the least of sorted figures that a share q of them does not
+// exceed; 0 of none.
+func Quantile[T ~int64](sorted []T, q float64) T {
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[int(q*float64(len(sorted)-1))]
+	return sorted[place(q, len(sorted))]
 }
+
+// place is that of a quantile among n sorted figures.
+func place(q float64, n int) int { return max(0, int(math.Ceil(q*float64(n)))-1) }

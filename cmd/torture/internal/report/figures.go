@@ -46,8 +46,9 @@ type FaultFigures struct {
 	Name, Row string
 	Times     int
 	Failed    int           // could not be carried out
-	Longest   time.Duration // without a write at any node, beginning under the fault or until the cluster was whole
+	Longest   time.Duration // without a write at any node, that overlaps with the fault or the time until the cluster was whole
 	Whole     time.Duration // longest from the end of the fault until the cluster was whole
+	Never     bool          // it was not whole again in time, once at least
 }
 
 // FaultFigures returns those of each fault, by name.
@@ -64,7 +65,7 @@ func (r *Run) FaultFigures() []FaultFigures {
 		if f.Error != "" {
 			s.Failed++
 		}
-		s.Whole = max(s.Whole, f.Whole-f.End)
+		s.Whole, s.Never = max(s.Whole, f.Healing()), s.Never || f.Whole == 0
 		for _, g := range writes.Gaps {
 			if g.To > f.Begin && g.From < max(f.End, f.Whole) {
 				s.Longest = max(s.Longest, g.Length())

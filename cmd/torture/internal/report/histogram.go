@@ -36,7 +36,7 @@ func (h *histogram) add(d time.Duration) {
 // quantile returns the upper edge of the class that the quantile lies in, and
 // never more than the longest; 0 of none.
 func (h *histogram) quantile(q float64) time.Duration {
-	rank := int(q * float64(h.n-1))
+	rank := place(q, h.n)
 	for i, n := range h.counts {
 		if rank -= int(n); rank < 0 {
 			return min(h.most, time.Duration(float64(leastClass)*math.Pow(classWidth, float64(i))))

@@ -28,6 +28,7 @@ type Run struct {
 	Probe     string // workload of the prober
 	Epochs    []Epoch
 	Samples   []history.Sample // of what the nodes used, in the order of time
+	Unusable  error            // why the run cannot be judged, as far as no promise was broken; nil: it can
 }
 
 // Epoch is a time in which workloads worked on keys of their own.
@@ -50,11 +51,14 @@ type Fault struct {
 func (f Fault) Healing() time.Duration { return f.Whole - f.End }
 
 // OK reports whether every promise was kept.
-func (r *Run) OK() bool {
-	for _, v := range r.Verdicts {
-		if !v.OK() {
-			return false
+func (r *Run) OK() bool { return check.AllOK(r.Verdicts) }
+
+// Failed is how many faults could not be carried out.
+func (r *Run) Failed() (n int) {
+	for _, f := range r.Faults {
+		if f.Error != "" {
+			n++
 		}
 	}
-	return true
+	return n
 }

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,55 @@ func TestFigures(t *testing.T) {
 	}
 	if f := r.Figures()[0]; f.Ops != 100 || f.OK != 81 || f.Unknown != 19 || f.Median != time.Millisecond {
 		t.Errorf("figures %+v", f)
+	}
+}
+
+// Ensure a fault after which the cluster was never whole is told as such.
+func TestNeverWhole(t *testing.T) {
+	r := run()
+	r.Faults[0].Whole, r.Faults[0].Error = 0, "no such node"
+	if f := r.FaultFigures(); !f[0].Never || f[0].Whole != 0 || f[0].Failed != 1 || r.Failed() != 1 {
+		t.Errorf("faults %+v", f)
+	}
+	var text bytes.Buffer
+	if err := r.Text(&text); err != nil || !strings.Contains(text.String(), "never") {
+		t.Errorf("%v, the summary does not tell:\n%s", err, &text)
+	}
+}
+
+// Ensure a run that cannot be judged does not look like one that was kept.
+func TestUnusable(t *testing.T) {
+	r := run()
+	r.Verdicts, r.Unusable = r.Verdicts[:1], errors.New("no fault could be had")
+	var page, text bytes.Buffer
+	if err := errors.Join(r.HTML(&page), r.Text(&text)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(page.String(), "No test: no fault could be had") || strings.Contains(page.String(), "Every promise was kept") {
+		t.Error("the page does not tell")
+	}
+	if !strings.Contains(text.String(), "no test: no fault could be had") {
+		t.Error("the summary does not tell")
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	for _, tt := range []struct {
+		sorted []int64
+		q      float64
+		want   int64
+	}{
+		{nil, 0.5, 0},
+		{[]int64{1}, 0.95, 1},
+		{[]int64{1, 2}, 0.5, 1},
+		{[]int64{1, 2}, 0.95, 2},
+		{[]int64{1, 2, 3}, 0.5, 2},
+		{[]int64{1, 2, 3}, 0, 1},
+		{[]int64{1, 2, 3}, 1, 3},
+	} {
+		if got := report.Quantile(tt.sorted, tt.q); got != tt.want {
+			t.Errorf("%v of %v is %d, want %d", tt.q, tt.sorted, got, tt.want)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ type Gaps struct {
 func (a *Availability) gaps() Gaps {
 	all := a.lengths()
 	g := Gaps{
-		Times: len(all), P50: quantile(all, 0.5).Milliseconds(), P95: quantile(all, 0.95).Milliseconds(),
+		Times: len(all), P50: Quantile(all, 0.5).Milliseconds(), P95: Quantile(all, 0.95).Milliseconds(),
 		Most: a.Longest.Length().Milliseconds(),
 	}
 	for _, length := range all {
@@ -70,16 +70,11 @@ func (r *Run) Result() *Result {
 	s := &Result{
 		Command: r.Command, Seed: r.Seed, Version: r.Version, Build: r.Build, Started: r.Started.UTC().Truncate(time.Second),
 		Seconds: r.Duration.Round(time.Millisecond).Seconds(), Nodes: len(r.Nodes), Isolated: r.Isolated,
-		Faults: len(r.Faults), Operations: total.Ops, Refused: total.Refused, Unknown: total.Unknown,
+		Faults: len(r.Faults), Failed: r.Failed(), Operations: total.Ops, Refused: total.Refused, Unknown: total.Unknown,
 		Writes: probed[0].gaps(), Reads: probed[1].gaps(),
 	}
 	for _, v := range r.Verdicts {
 		s.Verdicts = append(s.Verdicts, Verdict{v.Name, v.Promise, v.Checked, v.Violations, v.Told})
-	}
-	for _, f := range r.Faults {
-		if f.Error != "" {
-			s.Failed++
-		}
 	}
 	return s
 }

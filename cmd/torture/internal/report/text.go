@@ -16,7 +16,11 @@ func (r *Run) Text(out io.Writer) error {
 	}
 	fmt.Fprintf(w, "\nfault\ttimes\tfailed\twithout a write\twhole after\n")
 	for _, f := range r.FaultFigures() {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%v\n", f.Name, f.Times, f.Failed, short(f.Longest), short(f.Whole))
+		whole := short(f.Whole).String()
+		if f.Never {
+			whole = "never"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%v\t%s\n", f.Name, f.Times, f.Failed, short(f.Longest), whole)
 	}
 	fmt.Fprintf(w, "\nlongest without an answer\t\tfrom\n")
 	for _, a := range r.Availability() {
@@ -36,6 +40,9 @@ func (r *Run) Text(out io.Writer) error {
 		for _, told := range v.Told {
 			fmt.Fprintf(out, "VIOLATION of %s (%s): %s\n", v.Name, v.Promise, told)
 		}
+	}
+	if r.Unusable != nil {
+		fmt.Fprintf(out, "no test: %v\n", r.Unusable)
 	}
 	_, err := fmt.Fprintf(out, "repeat: %s\n", r.Command)
 	return err

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
+
+// foreign says that an answer is whole and none that a node may give.
+const foreign = "an answer that is not of the contract"
 
 // answerBody has the members of all answers, of both APIs.
 type answerBody struct {
@@ -55,7 +59,7 @@ func read(r Request, status int, body []byte) Answer {
 	}
 	var b answerBody
 	if err := json.Unmarshal(body, &b); err != nil {
-		return Answer{Outcome: history.Unknown, Error: "an answer that is not of the contract, status " + strconv.Itoa(status)}
+		return Answer{Outcome: history.Unknown, Error: fmt.Sprint(foreign, ", status ", status)}
 	}
 	isConflict := status == http.StatusConflict || status == http.StatusPreconditionFailed
 	switch {
@@ -82,7 +86,7 @@ func (b *answerBody) success(r Request) Answer {
 	case history.Delete:
 		a.Found = b.Deleted
 	case history.List:
-		a.Entries, a.Next = entries(r.Workflow, append(b.Entries, b.Data...)), b.Next
+		a.Entries, a.Next = entries(r, append(b.Entries, b.Data...)), b.Next
 	case history.Atomic:
 		a.Steps = slices.Clone(r.Steps)
 		if len(b.Results) != len(a.Steps) {
@@ -95,10 +99,12 @@ func (b *answerBody) success(r Request) Answer {
 	return a
 }
 
-func entries(workflow string, bodies []entryBody) []history.Entry {
+func entries(r Request, bodies []entryBody) []history.Entry {
 	var all []history.Entry
 	for _, e := range bodies {
-		all = append(all, history.Entry{Workflow: workflow, Key: e.Key, Value: string(e.Value), Version: e.Version, Expires: e.ExpiresAt + e.EndsAt})
+		all = append(all, history.Entry{
+			Workflow: r.Workflow, Agent: r.Agent, Key: e.Key, Value: string(e.Value), Version: e.Version, Expires: e.ExpiresAt + e.EndsAt,
+		})
 	}
 	return all
 }

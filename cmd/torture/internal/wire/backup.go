@@ -17,16 +17,14 @@ const backupPatience = 20 * time.Second
 // Backup reads a backup from the node; the answer has its revision.
 func (n *Node) Backup(ctx context.Context) ([]byte, Answer) {
 	file, resp, err := n.move(ctx, http.MethodGet, "/v1/backup", nil)
-	a := Answer{Outcome: history.Refused}
 	switch {
 	case err != nil:
-		a.Error = "no answer"
+		return nil, noAnswer(history.Backup, err)
 	case resp.StatusCode != http.StatusOK:
-		a.Error = resp.Status
-	default:
-		a.Outcome = history.OK
-		a.Revision, _ = strconv.ParseUint(resp.Header.Get("X-Stateraft-Revision"), 10, 64)
+		return nil, read(Request{Kind: history.Backup}, resp.StatusCode, file)
 	}
+	a := Answer{Outcome: history.OK}
+	a.Revision, _ = strconv.ParseUint(resp.Header.Get("X-Stateraft-Revision"), 10, 64)
 	return file, a
 }
 

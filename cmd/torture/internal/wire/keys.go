@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -56,8 +57,8 @@ func (n *Node) ask(ctx context.Context, method, path string, body []byte, into a
 		return noAnswer(history.Set, err)
 	}
 	defer resp.Body.Close()
-	var text json.RawMessage
-	if err := json.NewDecoder(resp.Body).Decode(&text); err != nil {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
 		return noAnswer(history.Set, err)
 	}
 	a := read(Request{Kind: history.Set}, resp.StatusCode, text)

@@ -107,18 +107,18 @@ func noAnswer(kind history.Kind, err error) Answer {
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
 		a.Outcome, a.Error = history.Refused, "unreachable"
-	case kind == history.Get:
+	case !kind.IsWrite():
 		a.Outcome = history.Refused
 	}
 	return a
 }
 
-// List reads all keys of a workflow, linearizably. It asks again and again for
-// a page that it does not get, until ctx ends.
-func (n *Node) List(ctx context.Context, workflow string) ([]history.Entry, error) {
+// List reads all keys of a place, linearizably. It asks again and again for a page
+// that it does not get, until ctx ends.
+func (n *Node) List(ctx context.Context, p history.Place) ([]history.Entry, error) {
 	var entries []history.Entry
 	for after := ""; ; {
-		page, next, err := n.page(ctx, workflow, after)
+		page, next, err := n.page(ctx, p, after)
 		if err != nil {
 			return nil, err
 		}
@@ -129,8 +129,8 @@ func (n *Node) List(ctx context.Context, workflow string) ([]history.Entry, erro
 	}
 }
 
-func (n *Node) page(ctx context.Context, workflow, after string) ([]history.Entry, string, error) {
-	r := Request{Kind: history.List, Workflow: workflow, Query: history.Query{After: after}}
+func (n *Node) page(ctx context.Context, p history.Place, after string) ([]history.Entry, string, error) {
+	r := Request{Kind: history.List, Workflow: p.Workflow, Agent: p.Agent, Query: history.Query{After: after}}
 	a := Insist(ctx, func() Answer { return n.Do(ctx, r) })
 	if a.Outcome != history.OK {
 		return nil, "", errors.New(n.name + ": list: " + a.Error)

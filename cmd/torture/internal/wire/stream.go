@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,7 +54,7 @@ func (n *Node) Follow(ctx context.Context, f Feed, cursor *uint64, take func(his
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return &StatusError{resp.StatusCode}
+		return refusal(resp)
 	}
 	if f.Opened != nil {
 		f.Opened()
@@ -74,10 +75,19 @@ func (n *Node) Follow(ctx context.Context, f Feed, cursor *uint64, take func(his
 	return errors.Join(ctx.Err(), lines.Err())
 }
 
-// StatusError says that a node refused a stream.
-type StatusError struct{ Status int }
+// RefusedError says why a node gave no stream, or what it sent in place of one.
+type RefusedError struct{ Why string }
 
-func (e *StatusError) Error() string { return "stream: status " + strconv.Itoa(e.Status) }
+func (e *RefusedError) Error() string { return e.Why }
+
+// refusal reads why a node gives no stream.
+func refusal(resp *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return err
+	}
+	return &RefusedError{read(Request{Kind: history.Open}, resp.StatusCode, body).Error}
+}
 
 // block is what stands between two empty lines.
 type block struct{ event, id, data string }
@@ -106,7 +116,7 @@ func (b *block) end(cursor *uint64, take func(history.Event)) error {
 	if b.id != "" {
 		id, err := strconv.ParseUint(b.id, 10, 64)
 		if err != nil {
-			return fmt.Errorf("the id of an event: %w", err)
+			return &RefusedError{fmt.Sprintf("%s: the id of an event: %v", foreign, err)}
 		}
 		*cursor = id
 	}
@@ -124,7 +134,7 @@ func (b *block) decode() (history.Event, error) {
 		Tx                 struct{ First, Last uint64 }
 	}
 	if err := json.Unmarshal([]byte(b.data), &d); err != nil {
-		return history.Event{}, fmt.Errorf("the data of an event: %w", err)
+		return history.Event{}, &RefusedError{fmt.Sprintf("%s: the data of an event: %v", foreign, err)}
 	}
 	if b.event != "" {
 		d.Type = b.event

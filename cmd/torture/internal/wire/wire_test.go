@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,10 +16,11 @@ import (
 
 // Ensure an answer, or none, is taken for what it proves and for no more.
 func TestOutcome(t *testing.T) {
+	const cutShort = -1
 	for _, tt := range []struct {
 		name   string
 		kind   history.Kind
-		status int // 0: the connection breaks
+		status int // 0: the connection breaks; cutShort: in the middle of the answer
 		body   string
 		want   wire.Answer
 	}{
@@ -32,12 +34,21 @@ func TestOutcome(t *testing.T) {
 		{"silent on the outcome", history.Set, 500, `{"code":"INTERNAL"}`, wire.Answer{Outcome: history.Unknown, Error: "INTERNAL"}},
 		{"a read that failed", history.Get, 504, `{"code":"OUTCOME_UNKNOWN"}`, wire.Answer{Outcome: history.Refused, Error: "OUTCOME_UNKNOWN"}},
 		{"a broken write", history.Set, 0, "", wire.Answer{Outcome: history.Unknown, Error: "no answer"}},
+		{"a panic in a read", history.List, 500, `{"code":"INTERNAL","outcome":"not_applied"}`, wire.Answer{Outcome: history.Refused, Error: "INTERNAL"}},
+		{"out of the contract", history.Set, 502, "<html>", wire.Answer{Outcome: history.Unknown, Error: "an answer that is not of the contract, status 502"}},
+		{"a broken list", history.List, 0, "", wire.Answer{Outcome: history.Refused, Error: "no answer"}},
+		{"an answer cut short", history.Set, cutShort, `{"ver`, wire.Answer{Outcome: history.Unknown, Error: "no answer"}},
 		{"a broken read", history.Get, 0, "", wire.Answer{Outcome: history.Refused, Error: "no answer"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if tt.status == 0 {
+				switch tt.status {
+				case 0:
 					panic(http.ErrAbortHandler)
+				case cutShort:
+					w.Header().Set("Content-Length", "100")
+					fmt.Fprint(w, tt.body)
+					return
 				}
 				w.WriteHeader(tt.status)
 				fmt.Fprint(w, tt.body)
@@ -100,14 +111,47 @@ func TestListInsists(t *testing.T) {
 	}))
 	defer srv.Close()
 	n := wire.NewNode("n1", srv.URL)
-	got, err := n.List(t.Context(), "w")
+	got, err := n.List(t.Context(), history.Place{Workflow: "w"})
 	want := []history.Entry{{Workflow: "w", Key: "a", Value: "1", Version: 1}, {Workflow: "w", Key: "b", Value: "2", Version: 1}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got, err := n.List(ended, "w"); err == nil {
+	if got, err := n.List(ended, history.Place{Workflow: "w"}); err == nil {
 		t.Errorf("got %+v when the time was over", got)
+	}
+}
+
+// Ensure a stream that a node gives not, or not as it should, says why, and a
+// connection that breaks does not count as either.
+func TestFollowRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		status int
+		body   string
+		want   string // empty: no refusal
+	}{
+		{"refused", 503, `{"code":"NO_LEADER"}`, "NO_LEADER"},
+		{"too many, for a subject", 429, `{"error":"usage_limit_exceeded"}`, "USAGE_LIMIT_EXCEEDED"},
+		{"a proxy's page", 502, "<html>", "an answer that is not of the contract, status 502"},
+		{"data that is none", 200, "data: {\n\n", "an answer that is not of the contract: the data of an event: unexpected end of JSON input"},
+		{"an id that is none", 200, "id: x\n\n", `an answer that is not of the contract: the id of an event: strconv.ParseUint: parsing "x": invalid syntax`},
+		{"ended", 200, "id: 1\n\n", ""},
+		{"cut in a block", 200, "data: {\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.body)
+			}))
+			defer srv.Close()
+			cursor := uint64(0)
+			err := wire.NewNode("n1", srv.URL).Follow(t.Context(), wire.Feed{Workflow: "w"}, &cursor, func(history.Event) {})
+			var refused *wire.RefusedError
+			if got := errors.As(err, &refused); got != (tt.want != "") || got && refused.Why != tt.want {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
 	}
 }

@@ -43,19 +43,23 @@ func (w *atomicWrites) one(ctx context.Context, a *actor) {
 	}
 }
 
-// steps draws a write: one set at least, which tells the write by its value,
+// steps draws a write: mostly one set at least, which tells the write by its value,
 // then sets, deletes and checks of other keys, most on no condition and some on
-// that of the version that was seen.
+// that of the version that was seen. Some have checks alone.
 func (w *atomicWrites) steps(a *actor, seen []history.Entry) []history.Step {
 	versions := map[string]uint64{}
 	for _, e := range seen {
 		versions[e.Key] = e.Version
 	}
 	var steps []history.Step
+	kinds, checksOnly := []history.Kind{history.Set, history.Delete, history.Get}, a.rng.IntN(8) == 0
 	for i, k := range a.rng.Perm(len(atomicKeys))[:1+a.rng.IntN(atomicSteps)] {
 		s := history.Step{Key: atomicKeys[k], Kind: history.Set}
-		if i > 0 {
-			s.Kind = []history.Kind{history.Set, history.Delete, history.Get}[a.rng.IntN(3)]
+		switch {
+		case checksOnly:
+			s.Kind = history.Get
+		case i > 0:
+			s.Kind = kinds[a.rng.IntN(len(kinds))]
 		}
 		if s.Kind == history.Set {
 			s.Value = fmt.Sprintf(`"%d-%x"`, a.id, a.rng.Uint64())

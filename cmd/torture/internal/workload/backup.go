@@ -40,8 +40,11 @@ func (w *backup) Run(ctx context.Context) {
 	w.follow.readers(1, wire.Feed{Workflow: "backup"})
 	if w.env.Spare != nil {
 		spare, stop, err := w.env.Spare(ctx)
-		if w.failed = err; err == nil {
+		switch {
+		case err == nil:
 			w.spare, w.stop = spare, stop
+		case ctx.Err() == nil: // else there was no time for it
+			w.failed = err
 		}
 	}
 	a := &actor{env: w.env, id: w.env.Record.NewClient(), rng: w.env.rng("backup")}

@@ -3,6 +3,7 @@ package workload
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/check"
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
@@ -130,5 +132,26 @@ func TestRestoreIsRepeated(t *testing.T) {
 				t.Errorf("copies of a set have the idempotency keys %q", sets)
 			}
 		})
+	}
+}
+
+// Ensure a spare cluster that the end of the load cuts off is no fault of anybody,
+// and one that does not start is.
+func TestSpareIsCutOff(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := newBackup(Env{Name: "backup", Record: history.NewRecorder(), Slack: 1, Spare: func(context.Context) (*wire.Node, func(), error) {
+			if late {
+				cancel()
+			} else {
+				time.AfterFunc(10*time.Millisecond, cancel)
+			}
+			return nil, nil, errors.New("it does not start")
+		}, Nodes: []*wire.Node{wire.NewNode("n1", "http://127.0.0.1:1")}}).(*backup)
+		w.Run(ctx)
+		if (w.failed == nil) != late {
+			t.Errorf("the load ended before it started: %t; %v", late, w.failed)
+		}
+		w.follow.stop()
 	}
 }

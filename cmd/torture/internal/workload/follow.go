@@ -132,6 +132,17 @@ func follow(ctx context.Context, c *wire.Client, workflow string, take func(hist
 	}
 }
 
+// listen reads a stream until it ends or ctx does, and records why a node gave
+// none. That a connection broke says nothing.
+func (e Env) listen(ctx context.Context, n *wire.Node, feed wire.Feed, cursor *uint64, take func(history.Event)) {
+	op := history.Op{Workload: e.Name, Node: n.Name(), Kind: history.Open, Workflow: feed.Workflow, Agent: feed.Agent, Key: "all", Call: e.Record.Now()}
+	var refused *wire.RefusedError
+	if errors.As(n.Follow(ctx, feed, cursor, take), &refused) {
+		op.Return, op.Outcome, op.Error = e.Record.Now(), history.Refused, refused.Why
+		e.Record.Op(op)
+	}
+}
+
 // hop reads changes from the first, at one node after the other. It leaves each
 // after a while or after some events, also where more have arrived.
 func hop(ctx context.Context, at int, a *actor, feed wire.Feed, take func(history.Event)) {
@@ -139,7 +150,7 @@ func hop(ctx context.Context, at int, a *actor, feed wire.Feed, take func(histor
 	for ; ctx.Err() == nil; at++ {
 		stay, leave := context.WithTimeout(ctx, time.Duration(a.rng.Int64N(int64(longestStay))))
 		left := 1 + a.rng.IntN(mostEvents)
-		a.env.Nodes[at%len(a.env.Nodes)].Follow(stay, feed, &cursor, func(e history.Event) { // it ends in an error, always
+		a.env.listen(stay, a.env.Nodes[at%len(a.env.Nodes)], feed, &cursor, func(e history.Event) {
 			take(e)
 			if left--; left == 0 {
 				leave()

@@ -46,3 +46,44 @@ func TestEndIsWritten(t *testing.T) {
 		t.Errorf("the idempotency keys are %q", copies)
 	}
 }
+
+// Ensure a stream that a node refuses is recorded with its reason.
+func TestRefusedStreamIsRecorded(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"code":"INVALID_REQUEST"}`)
+	}))
+	defer srv.Close()
+	record := history.NewRecorder()
+	cursor := uint64(7)
+	Env{Name: "stream", Record: record}.listen(t.Context(), wire.NewNode("n1", srv.URL), wire.Feed{Workflow: "w"}, &cursor, nil)
+	if ops := record.History().Ops; len(ops) != 1 || ops[0].Kind != history.Open || ops[0].Error != "INVALID_REQUEST" || ops[0].Node != "n1" || ops[0].Workload != "stream" {
+		t.Errorf("recorded %+v", ops)
+	}
+}
+
+// Ensure the last reads are made again until they are answered, and a node that
+// stays silent is told.
+func TestReadEverywhereInsists(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked < 3 {
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, `{"value":1,"version":1}`)
+	}))
+	defer srv.Close()
+	record := history.NewRecorder()
+	a := &actor{env: Env{Nodes: []*wire.Node{wire.NewNode("n1", srv.URL)}, Record: record, Slack: 1}}
+	r := wire.Request{Kind: history.Get, Workflow: "w", Key: "k"}
+	if err := a.readEverywhere(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+	if ops := record.History().Ops; len(ops) != 1 || ops[0].Outcome != history.OK {
+		t.Errorf("recorded %+v", ops)
+	}
+	a.env.Slack = 0 // no time
+	if err := a.readEverywhere(t.Context(), r); err == nil {
+		t.Error("a node that did not answer is not told")
+	}
+}

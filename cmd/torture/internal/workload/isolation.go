@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -35,7 +36,8 @@ type isolation struct {
 	values atomic.Uint64 // the last one written: each is written once
 	copies [2]atomic.Uint64
 
-	mu    sync.Mutex // guards given
+	mu    sync.Mutex // guards the fields below
+	wide  []apiKey   // that may do everything, of each project
 	given []apiKey   // that are to be taken back in the end
 }
 
@@ -67,7 +69,7 @@ func (w *isolation) project(ctx context.Context, i int, project string) {
 		return // the end of ctx
 	}
 	w.mu.Lock()
-	w.given = append(w.given, wide, narrow, reader)
+	w.wide, w.given = append(w.wide, wide), append(w.given, wide, narrow, reader)
 	w.mu.Unlock()
 	w.env.actors(ctx, isolationActors, func(ctx context.Context, a *actor) {
 		a.key = wide
@@ -220,21 +222,43 @@ func (w *isolation) stream(ctx context.Context, n *wire.Node, key apiKey) {
 	w.env.Record.Subscriber(name, history.Subscriber{Workload: w.env.Name, Workflow: workflow, Project: key.project, Token: key.id})
 	answer, cursor := wire.Answer{Outcome: history.Refused}, uint64(0)
 	feed := wire.Feed{Workflow: workflow, Token: key.token, Fresh: true, Opened: func() { answer.Outcome = history.OK }}
-	n.Follow(ctx, feed, &cursor, func(e history.Event) { // it ends in an error, always
+	err := n.Follow(ctx, feed, &cursor, func(e history.Event) {
 		e.Subscriber, e.Workflow, e.At = name, workflow, w.env.Record.Now()
 		w.env.Record.Event(e)
 	})
-	if ctx.Err() != nil {
-		answer.Error = "still open"
+	var refused *wire.RefusedError
+	switch {
+	case ctx.Err() != nil:
+		answer.Error = history.StillOpen
+	case errors.As(err, &refused):
+		answer.Outcome, answer.Error = history.Refused, refused.Why
+	case answer.Outcome == history.Refused:
+		answer.Error = "no answer"
 	}
 	w.record(op, answer)
 }
 
-// Finish takes the keys back, so that a long run leaves few. Nobody uses them
-// any more.
+// Finish reads all that the projects hold once more, on every node, and takes the
+// keys back, so that a long run leaves few. Nobody uses them any more.
 func (w *isolation) Finish(ctx context.Context) error {
+	err := w.readAll(ctx)
 	for _, key := range w.given {
 		w.env.Nodes[0].Revoke(ctx, key.id) // one that stays harms nobody
+	}
+	return err
+}
+
+func (w *isolation) readAll(ctx context.Context) error {
+	for _, key := range w.wide {
+		a := &actor{env: w.env, id: w.env.Record.NewClient(), key: key}
+		for age := range int(w.env.Record.Now()/isolationAge) + 1 {
+			r := wire.Request{Kind: history.Get, Workflow: fmt.Sprint(isolationPrefix, age), Key: "k"}
+			for _, r.Agent = range []bool{false, true} {
+				if err := a.readEverywhere(ctx, r); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -105,8 +105,9 @@ func (w *register) Finish(ctx context.Context) error {
 	a := &actor{env: w.env, id: w.env.Record.NewClient()}
 	for age := range int(w.env.Record.Now()/registerAge) + 1 {
 		for slot := range registerSlots {
-			for _, n := range w.env.Nodes {
-				a.do(ctx, n, wire.Request{Kind: history.Get, Workflow: fmt.Sprintf("r%d-%d", slot, age), Key: "k"})
+			r := wire.Request{Kind: history.Get, Workflow: fmt.Sprintf("r%d-%d", slot, age), Key: "k"}
+			if err := a.readEverywhere(ctx, r); err != nil {
+				return err
 			}
 		}
 	}

@@ -91,7 +91,7 @@ func (w *stream) read(ctx context.Context, n *wire.Node, workflow string, cursor
 	ctx, leave := context.WithTimeout(ctx, startStay)
 	defer leave()
 	left := startEvents
-	n.Follow(ctx, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) { // it ends in an error, always
+	w.env.listen(ctx, n, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) {
 		take(e)
 		if left--; left == 0 {
 			leave()
@@ -136,6 +136,6 @@ func (w *stream) change(a *actor, workflow string) wire.Request {
 
 // Finish writes the end of each workflow, when all keys with a TTL are gone.
 func (w *stream) Finish(ctx context.Context) error {
-	sleep(ctx, 5*streamTTL)
+	sleep(ctx, 5*streamTTL*time.Duration(max(w.env.Slack, 1)))
 	return w.follow.finish(ctx)
 }

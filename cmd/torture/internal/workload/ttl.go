@@ -60,7 +60,7 @@ func (w *ttl) Finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		left, err := w.env.Nodes[0].List(ctx, w.env.in("ttl"))
+		left, err := w.env.Nodes[0].List(ctx, history.Place{Workflow: w.env.in("ttl")})
 		switch {
 		case err == nil && len(left) == 0:
 			return nil

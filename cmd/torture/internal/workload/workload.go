@@ -139,6 +139,24 @@ func (a *actor) do(ctx context.Context, s wire.Store, r wire.Request) history.Op
 	return a.send(ctx, s, r)
 }
 
+// readLimit is how long a node that nobody hurts may take to answer a read.
+const readLimit = 10 * time.Second
+
+// readEverywhere makes a read at every node, each until it is answered, and
+// records it. An error is a node that does not answer.
+func (a *actor) readEverywhere(ctx context.Context, r wire.Request) error {
+	for _, n := range a.env.Nodes {
+		if ctx.Err() != nil {
+			return fmt.Errorf("there was no time to read %s at %s", r.Workflow, n.Name())
+		}
+		store := wire.Insistent{Store: n, Limit: readLimit * time.Duration(a.env.Slack)}
+		if op := a.do(ctx, store, r); op.Outcome != history.OK {
+			return fmt.Errorf("%s cannot be read at %s within %v: %s", r.Workflow, n.Name(), store.Limit, op.Error)
+		}
+	}
+	return nil
+}
+
 // send makes a request and records it. The end of ctx does not cut it short: an
 // operation that is under way comes to its own end.
 func (a *actor) send(ctx context.Context, s wire.Store, r wire.Request) history.Op {
