@@ -41,7 +41,10 @@ func (s *Server) proposeOnce(ctx context.Context, r *request, c *fsmpb.Command) 
 	if c.IdempotencyKey == nil {
 		return s.cluster.Propose(ctx, c)
 	}
-	known := s.cluster.State().Version() >= sessionsVersion
+	known, err := s.sessionsKnown(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c.RequestHash = requestHash(r, c, known)
 	a, err := s.cluster.Propose(ctx, c)
 	if err != nil || a.Code != fsmpb.Answer_IDEMPOTENCY_MISMATCH {
@@ -59,6 +62,16 @@ func visibleASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// sessionsKnown reports whether every node knows sessions. A node that has just
+// started has yet to hear of the cluster's version.
+func (s *Server) sessionsKnown(ctx context.Context) (bool, error) {
+	if s.cluster.State().Version() >= sessionsVersion {
+		return true, nil
+	}
+	err := s.cluster.ReadIndex(ctx)
+	return s.cluster.State().Version() >= sessionsVersion, err
 }
 
 // sessionsVersion is the protocol version from which on every node knows sessions.

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"bytes"
+	"context"
 	"encoding/hex"
 	"strings"
 	"testing"
@@ -88,6 +90,22 @@ func TestIdempotencyAcrossBuilds(t *testing.T) {
 				t.Errorf("revision = %d: a second effect", second.revision())
 			}
 		})
+	}
+}
+
+// A node that has just started sums a request up as the cluster's version has it,
+// of which it may have yet to hear.
+func TestIdempotencyAfterStart(t *testing.T) {
+	x := newAPI(t)
+	x.cluster.onReadIndex = func(context.Context) { x.cluster.raise(t, sessionsVersion) }
+	x.ok(x.post("/v1/state/wf/k", `{"value":1}`, headerIdempotency, "a"), `{"version":1}`)
+	x.ok(x.post("/v1/state/wf/k", `{"value":1}`, headerIdempotency, "b"), `{"version":2}`)
+	c := x.cluster.commands
+	if len(c) != 2 || !bytes.Equal(c[0].RequestHash, c[1].RequestHash) {
+		t.Errorf("commands %v", c)
+	}
+	if x.cluster.readIndexes != 1 {
+		t.Errorf("%d read indexes, want one, until the version is known", x.cluster.readIndexes)
 	}
 }
 
