@@ -64,6 +64,7 @@ func (n *Node) openLog() (*snapshots, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the raft log: %w", err)
 	}
+	snapshots.watch = n.store.Watch
 	if err := n.alignLog(snapshots); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type snapshots struct {
 	dir     string
 	ctx     context.Context // once it ends, none is read or written any further: a large one takes long
 	damaged signal          // Raft met a damaged one
+	watch   func() func()   // counts a call to the disk, until the function that it returns is called
 	leftOut []string        // ids of those that were damaged when the process started
 
 	mu     sync.Mutex
@@ -49,6 +50,7 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 	if err := context.Cause(s.to.ctx); err != nil {
 		return 0, err
 	}
+	defer s.to.watch()()
 	return s.SnapshotSink.Write(p)
 }
 
@@ -111,6 +113,7 @@ func openSnapshots(ctx context.Context, cfg *Config) (*snapshots, error) {
 	}
 	s := &snapshots{
 		FileSnapshotStore: files, dir: filepath.Join(cfg.DataDir, snapshotDir), ctx: ctx, damaged: make(signal, 1),
+		watch: func() func() { return func() {} },
 	}
 	if err := s.removeUnfinished(); err != nil {
 		return nil, fmt.Errorf("open the snapshots: %w", err)
@@ -137,10 +140,14 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	return slices.DeleteFunc(list, func(m *raft.SnapshotMeta) bool { return slices.Contains(s.leftOut, m.ID) }), err
 }
 
-// Create begins a snapshot.
+// Create begins a snapshot. Raft's main goroutine may wait for it, and for each write:
+// on a disk that hangs, nothing else would come to the log, which tells. What ends a
+// snapshot is left out: the disk may take long to have all of a large one.
 func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, trans raft.Transport) (raft.SnapshotSink, error) {
+	end := s.watch()
 	file, err := s.FileSnapshotStore.Create(version, index, term, configuration, configurationIndex, trans)
+	end()
 	if err != nil {
 		return nil, err
 	}

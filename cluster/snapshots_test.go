@@ -104,6 +104,33 @@ func createSnapshot(t *testing.T, s *snapshots, index uint64) raft.SnapshotSink 
 	return sink
 }
 
+// Ensure the disk is watched while a snapshot begins and is written, and at no other
+// time: to finish a large one may take long.
+func TestSnapshotsAreWatched(t *testing.T) {
+	s, err := openSnapshots(t.Context(), &Config{DataDir: t.TempDir(), Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, ended := 0, 0
+	s.watch = func() func() { begun++; return func() { ended++ } }
+	sink, err := s.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if begun != 2 || ended != 2 { // it begins with a seal
+		t.Errorf("%d calls were watched and %d ended, want 2", begun, ended)
+	}
+	if _, err := sink.Write([]byte("state")); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if begun != 3 || ended != 3 {
+		t.Errorf("%d calls were watched and %d ended, want 3", begun, ended)
+	}
+}
+
 // Ensure a node that closes neither finishes a snapshot first nor reads one to
 // its end: with gigabytes, either takes longer than a process has to end.
 func TestSnapshotsEndWithTheNode(t *testing.T) {

@@ -277,6 +277,32 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// A disk that hangs while something else than the log is written must not go unnoticed.
+func TestStallOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, failed := failing(t)
+		s, err := Open(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Watch()()
+		time.Sleep(time.Hour)
+		start, end := time.Now(), s.Watch()
+		time.Sleep(time.Second)
+		if s.Busy() {
+			t.Error("the log is busy with what is not its own")
+		}
+		if err := <-failed; !errors.Is(err, ErrStalled) {
+			t.Errorf("told of %v, want ErrStalled", err)
+		}
+		if took := time.Since(start); took < 5*time.Second || took > 6*time.Second {
+			t.Errorf("it took %v, want 5 to 6 s", took)
+		}
+		end()
+		s.Close()
+	})
+}
+
 // A process that was stopped for long, and sees one tick then, must not take
 // that for a disk that hangs.
 func TestStallCountsTicks(t *testing.T) {

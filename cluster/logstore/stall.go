@@ -60,6 +60,13 @@ func (c *calls) waits() bool {
 // may be a tenth of StallTimeout or less.
 func (s *Store) Busy() bool { return s.calls.waits() }
 
+// Watch counts a call to the disk that is not of the log, until end is called: it
+// may not take longer than StallTimeout either. Busy does not tell of it.
+func (s *Store) Watch() (end func()) {
+	call := s.others.begin()
+	return func() { s.others.end(call) }
+}
+
 // stallTicks is how many ticks make a StallTimeout.
 const stallTicks = 10
 
@@ -75,7 +82,7 @@ func (s *Store) watchStalls() {
 		case <-s.down:
 			return
 		}
-		if s.calls.tick() > stallTicks {
+		if max(s.calls.tick(), s.others.tick()) > stallTicks {
 			s.fail(fmt.Errorf("%s: a call has taken more than %v: %w", s.path, s.cfg.StallTimeout, ErrStalled))
 		}
 	}

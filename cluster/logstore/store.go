@@ -76,12 +76,13 @@ func setDefault[T comparable](field *T, value T) {
 // Store is a raft.LogStore and a raft.StableStore. Its methods may be called by
 // any number of goroutines.
 type Store struct {
-	cfg   Config
-	path  string
-	bolt  *raftboltdb.BoltStore
-	space *space
-	calls calls // what the disk is busy with
-	stats counters
+	cfg    Config
+	path   string
+	bolt   *raftboltdb.BoltStore
+	space  *space
+	calls  calls // what the disk is busy with
+	others calls // that are not of the log
+	stats  counters
 
 	work chan func() error // to the goroutine that writes
 	done chan error        // and back
