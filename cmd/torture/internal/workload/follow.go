@@ -152,6 +152,9 @@ func hop(ctx context.Context, at int, a *actor, feed wire.Feed, take func(histor
 		left := 1 + a.rng.IntN(mostEvents)
 		a.env.listen(stay, a.env.Nodes[at%len(a.env.Nodes)], feed, &cursor, func(e history.Event) {
 			take(e)
+			if e.Type == "resync" || e.Type == "snapshot" {
+				return // whoever leaves before synced is told all of it again
+			}
 			if left--; left == 0 {
 				leave()
 			}

@@ -1,12 +1,15 @@
 package workload
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
@@ -44,6 +47,37 @@ func TestEndIsWritten(t *testing.T) {
 	}
 	if !slices.Equal(copies, []string{theEnd, theEnd}) {
 		t.Errorf("the idempotency keys are %q", copies)
+	}
+}
+
+// Ensure a reader that is told more keys than it stays for changes hears all of them:
+// it would begin anew for ever.
+func TestReaderHearsAllKeys(t *testing.T) {
+	const keys = 3 * mostEvents
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "event: resync\ndata: {}\n\n")
+		for i := range keys {
+			fmt.Fprintf(w, "data: {\"type\":\"snapshot\",\"key\":\"k%d\",\"newValue\":1,\"version\":1}\n\n", i)
+		}
+		fmt.Fprint(w, "event: synced\nid: 7\ndata: {\"revision\":7}\n\n")
+	}))
+	defer srv.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	env := Env{Name: "pages", Nodes: []*wire.Node{wire.NewNode("n1", srv.URL)}, Record: history.NewRecorder()}
+	told := 0
+	hop(ctx, 0, &actor{env: env, rng: env.rng("reader")}, wire.Feed{Workflow: "w"}, func(e history.Event) {
+		switch e.Type {
+		case "resync":
+			told = 0
+		case "snapshot":
+			told++
+		case "synced":
+			cancel()
+		}
+	})
+	if !errors.Is(ctx.Err(), context.Canceled) || told != keys {
+		t.Errorf("%v: told %d keys of %d, and not all at once", ctx.Err(), told, keys)
 	}
 }
 
