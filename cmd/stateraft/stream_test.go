@@ -191,8 +191,10 @@ type streamWriters struct {
 
 func startStreamWriters(t *testing.T, c *processCluster, pause time.Duration) *streamWriters {
 	w := &streamWriters{t: t, acked: map[string]versions{}}
+	for workflow := range streamKeys {
+		w.acked[workflow] = versions{} // before any writer reads the map
+	}
 	for workflow, keys := range streamKeys {
-		w.acked[workflow] = versions{}
 		for _, key := range keys {
 			cl, err := client.New(client.Config{Endpoints: c.shuffled()})
 			if err != nil {
