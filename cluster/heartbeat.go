@@ -4,14 +4,19 @@ import (
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/cluster/logstore"
 )
 
-// A heartbeatGuard keeps heartbeats from a raft whose store may be closed.
-// Raft's transport handles them on the goroutine of their connection, for which
-// nothing waits, and one of a new term writes to the store.
+// A heartbeatGuard says which heartbeats raft may handle beside its main
+// goroutine, so that they need not wait for a disk: those of the term that it is
+// in, which change nothing that the main goroutine counts on. One of another
+// term could turn a leader into a follower of that term between two of its
+// steps, and it would write an entry of a term that it never led
+// (hashicorp/raft issue 695). The term cannot change meanwhile.
 type heartbeatGuard struct {
-	mu     sync.RWMutex // held to read while a heartbeat is handled
-	closed bool
+	mu   sync.RWMutex // held to read while a heartbeat is handled aside, to write while the term changes
+	term uint64       // on the disk; 0: not known
 }
 
 // SetHeartbeatHandler implements raft.Transport.
@@ -20,22 +25,55 @@ func (r *raftTransport) SetHeartbeatHandler(handle func(raft.RPC)) {
 		r.NetworkTransport.SetHeartbeatHandler(nil)
 		return
 	}
-	r.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) { r.heartbeats.pass(rpc, handle) })
+	r.NetworkTransport.SetHeartbeatHandler(func(rpc raft.RPC) {
+		if r.heartbeats.aside(rpc, handle) {
+			return
+		}
+		if err := r.gate.hand(r.streams.ctx, rpc); err != nil {
+			rpc.Respond(nil, raft.ErrTransportShutdown)
+		}
+	})
 }
 
-func (g *heartbeatGuard) pass(rpc raft.RPC, handle func(raft.RPC)) {
+// aside has a heartbeat handled on the caller's goroutine, and reports whether
+// it may be.
+func (g *heartbeatGuard) aside(rpc raft.RPC, handle func(raft.RPC)) bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if g.closed {
-		rpc.Respond(nil, raft.ErrTransportShutdown)
-		return
+	if beat, ok := rpc.Command.(*raft.AppendEntriesRequest); !ok || beat.Term != g.term {
+		return false
 	}
 	handle(rpc)
+	return true
 }
 
-// close returns once no heartbeat is being handled and none will be.
-func (g *heartbeatGuard) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = true
+// guardTerm returns s as raft is to have it, for heartbeats to be handled aside
+// at all.
+func (r *raftTransport) guardTerm(s raft.StableStore) raft.StableStore {
+	return guardedTerm{s, &r.heartbeats}
+}
+
+// guardedTerm shows a heartbeatGuard the term.
+type guardedTerm struct {
+	raft.StableStore
+	guard *heartbeatGuard
+}
+
+// SetUint64 implements raft.StableStore. Who handles a heartbeat aside may set
+// the term that there is, and no other; raft's main goroutine, which is the only
+// other caller, is the one that changes it.
+func (s guardedTerm) SetUint64(key []byte, n uint64) error {
+	if string(key) != logstore.KeyTerm {
+		return s.StableStore.SetUint64(key, n)
+	}
+	if n == s.guard.term {
+		return nil
+	}
+	s.guard.mu.Lock()
+	defer s.guard.mu.Unlock()
+	if err := s.StableStore.SetUint64(key, n); err != nil {
+		return err
+	}
+	s.guard.term = n
+	return nil
 }

@@ -10,14 +10,14 @@ import (
 
 // newRaft is raft.NewRaft on a goroutine of its own, which ends if the log
 // stops while Raft reads it: see [logstore.ForRaft].
-func newRaft(conf *raft.Config, fsm raft.FSM, log *logstore.Store, snapshots raft.SnapshotStore, t raft.Transport) (*raft.Raft, error) {
+func newRaft(conf *raft.Config, fsm raft.FSM, log *logstore.Store, snapshots raft.SnapshotStore, t *raftTransport) (*raft.Raft, error) {
 	var r *raft.Raft
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		stores := logstore.ForRaft{Store: log}
-		r, err = raft.NewRaft(conf, fsm, stores, stores, snapshots, t)
+		r, err = raft.NewRaft(conf, fsm, stores, t.guardTerm(stores), snapshots, t)
 	}()
 	<-done
 	if r == nil && err == nil {

@@ -33,7 +33,7 @@ func TestNewRaftWithoutItsLog(t *testing.T) {
 	}
 	conf := raft.DefaultConfig()
 	conf.LocalID, conf.Logger = "n1", newRaftLogger(logger)
-	_, transport := raft.NewInmemTransport("n1")
+	transport := testTransport(t, "n1", "c", nil).raftTransport()
 	r, err := newRaft(conf, &raftFSM{state: fsm.New()}, log, endingSnapshots{raft.NewInmemSnapshotStore(), log}, transport)
 	if r != nil || !errors.Is(err, logstore.ErrClosed) {
 		t.Errorf("newRaft = %v, %v, want %v", r, err, logstore.ErrClosed)

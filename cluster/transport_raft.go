@@ -104,7 +104,6 @@ func (r *raftTransport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, 
 // Close implements raft.WithClose. Node calls go on.
 func (r *raftTransport) Close() error {
 	err := r.NetworkTransport.Close()
-	r.heartbeats.close()
 	r.notices.close()
 	return err
 }

@@ -168,7 +168,7 @@ func (m *raftMember) start(t *testing.T, configuration raft.Configuration, adjus
 	if err := raft.BootstrapCluster(c, store, store, snapshots, trans, configuration); err != nil {
 		t.Fatal(err)
 	}
-	r, err := raft.NewRaft(c, m, store, store, snapshots, trans)
+	r, err := raft.NewRaft(c, m, store, trans.guardTerm(store), snapshots, trans)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,9 +32,9 @@ func everyCall(s *Store) (succeeded []string) {
 		"StoreLogs":   func() error { return s.StoreLogs(nil) },
 		"DeleteRange": func() error { return s.DeleteRange(1, 1) },
 		"Get":         func() error { _, err := s.Get([]byte(keyVote)); return err },
-		"GetUint64":   func() error { _, err := s.GetUint64([]byte(keyTerm)); return err },
+		"GetUint64":   func() error { _, err := s.GetUint64([]byte(KeyTerm)); return err },
 		"Set":         func() error { return s.Set([]byte(keyVote), []byte("n9")) },
-		"SetUint64":   func() error { return s.SetUint64([]byte(keyTerm), 99) },
+		"SetUint64":   func() error { return s.SetUint64([]byte(KeyTerm), 99) },
 		"the vote":    func() error { return s.SetUint64([]byte(keyVoteTerm), 99) },
 		"Align":       func() error { return s.Align(1, 1) },
 	}
@@ -63,7 +63,7 @@ func TestFailStop(t *testing.T) {
 		{"delete the end", 2, func(s *Store) error { return s.DeleteRange(100, 1000) }, span{1, 99}},
 		{"delete all", 2, func(s *Store) error { return s.DeleteRange(1, 1000) }, span{}},
 		{"replace", 1, func(s *Store) error { return s.StoreLogs(entries(2000, 2001, 1)) }, span{2000, 2001}},
-		{"term", 0, func(s *Store) error { return s.SetUint64([]byte(keyTerm), 8) }, full},
+		{"term", 0, func(s *Store) error { return s.SetUint64([]byte(KeyTerm), 8) }, full},
 		{"vote", 0, func(s *Store) error { return s.Set([]byte(keyVote), []byte("n2")) }, full},
 		{"a gap in an append", 9, func(s *Store) error { return s.StoreLogs([]*raft.Log{entry(1001, 1), entry(1003, 1)}) }, full},
 		{"the head's index", 9, func(s *Store) error { return s.StoreLog(&raft.Log{Index: headIndex}) }, full},
@@ -252,7 +252,7 @@ func TestStall(t *testing.T) {
 
 		start := time.Now()
 		waiting := make(chan error)
-		go func() { waiting <- s.SetUint64([]byte(keyTerm), 5) }()
+		go func() { waiting <- s.SetUint64([]byte(KeyTerm), 5) }()
 		synctest.Wait()
 		if err := s.StoreLogs(entries(3, 3, 1)); !errors.Is(err, ErrStalled) {
 			t.Errorf("an append on a disk that hangs: %v, want ErrStalled", err)

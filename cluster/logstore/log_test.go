@@ -98,7 +98,7 @@ func TestStable(t *testing.T) {
 	s := openStore(t, cfg)
 	has := func(term, voteTerm uint64, candidate string) {
 		t.Helper()
-		for key, want := range map[string]uint64{keyTerm: term, keyVoteTerm: voteTerm} {
+		for key, want := range map[string]uint64{KeyTerm: term, keyVoteTerm: voteTerm} {
 			got, err := s.GetUint64([]byte(key))
 			if got != want || (err != nil) != (want == 0) || err != nil && err.Error() != "not found" {
 				t.Errorf("%s is %d, %v, want %d", key, got, err, want)
@@ -120,7 +120,7 @@ func TestStable(t *testing.T) {
 		s = openStore(t, cfg)
 	}
 	has(0, 0, "")
-	set(s.SetUint64([]byte(keyTerm), 3))
+	set(s.SetUint64([]byte(KeyTerm), 3))
 	has(3, 0, "")
 	set(s.SetUint64([]byte(keyVoteTerm), 3), s.Set([]byte(keyVote), []byte("n1")))
 	has(3, 3, "n1")
@@ -135,7 +135,7 @@ func TestStable(t *testing.T) {
 		t.Error("there is a value x")
 	}
 	writes := s.Stats().Writes
-	set(s.SetUint64([]byte(keyTerm), 3), s.SetUint64([]byte(keyVoteTerm), 5), s.Set([]byte(keyVote), []byte("n2")))
+	set(s.SetUint64([]byte(KeyTerm), 3), s.SetUint64([]byte(keyVoteTerm), 5), s.Set([]byte(keyVote), []byte("n2")))
 	if got := s.Stats().Writes; got != writes {
 		t.Errorf("%d writes for values that are there already", got-writes)
 	}
@@ -211,7 +211,7 @@ func TestConcurrent(t *testing.T) {
 	})
 	for round := range uint64(20) { // Raft's main loop
 		last, _ := s.LastIndex()
-		if err := errors.Join(s.StoreLogs(entries(last+1, last+20, round)), s.SetUint64([]byte(keyTerm), round), s.DeleteRange(last+15, last+20)); err != nil {
+		if err := errors.Join(s.StoreLogs(entries(last+1, last+20, round)), s.SetUint64([]byte(KeyTerm), round), s.DeleteRange(last+15, last+20)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,7 +30,7 @@ func TestForRaftEndsWhoWouldPanic(t *testing.T) {
 	s := ForRaft{openStore(t, cfg)}
 	calls := map[string]func() error{
 		"GetLog":   func() error { return s.GetLog(1, new(raft.Log)) },
-		"the term": func() error { return s.SetUint64([]byte(keyTerm), 7) },
+		"the term": func() error { return s.SetUint64([]byte(KeyTerm), 7) },
 		"the vote": func() error { return s.SetUint64([]byte(keyVoteTerm), 7) },
 	}
 	if returned, err := returns(calls["GetLog"]); !returned || !errors.Is(err, raft.ErrLogNotFound) {

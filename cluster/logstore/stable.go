@@ -10,7 +10,7 @@ import (
 
 // The values that Raft keeps. It has no others.
 const (
-	keyTerm     = "CurrentTerm"
+	KeyTerm     = "CurrentTerm" // the others are for this package alone
 	keyVoteTerm = "LastVoteTerm"
 	keyVote     = "LastVoteCand"
 )
@@ -32,13 +32,13 @@ func (s *Store) Get(key []byte) ([]byte, error) {
 func (s *Store) GetUint64(key []byte) (uint64, error) {
 	b, err := s.remembered()
 	n := b.term
-	if string(key) != keyTerm {
+	if string(key) != KeyTerm {
 		n = b.voteTerm
 	}
 	switch {
 	case err != nil:
 		return 0, err
-	case n == 0 || string(key) != keyTerm && string(key) != keyVoteTerm:
+	case n == 0 || string(key) != KeyTerm && string(key) != keyVoteTerm:
 		return 0, raftboltdb.ErrKeyNotFound
 	}
 	return n, nil
@@ -55,7 +55,7 @@ func (s *Store) remembered() (ballot, error) {
 // the old candidate, and so grant a vote that nobody decided.
 func (s *Store) SetUint64(key []byte, n uint64) error {
 	switch string(key) {
-	case keyTerm:
+	case KeyTerm:
 		return s.remember(func(b *ballot) { b.term = n })
 	case keyVoteTerm:
 		s.mu.Lock()

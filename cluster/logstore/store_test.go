@@ -178,7 +178,7 @@ func step(t *testing.T, r *rand.Rand, s *Store, m *model) {
 		}
 	case 2:
 		term := m.term + 1 + r.Uint64N(3)
-		err = s.SetUint64([]byte(keyTerm), term)
+		err = s.SetUint64([]byte(KeyTerm), term)
 		m.term = term
 	case 3:
 		m.voteTerm, m.candidate = m.term+1, []byte{'n', byte('0' + r.IntN(3))}

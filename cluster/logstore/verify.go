@@ -83,7 +83,7 @@ func (v *verifier) bucket(it item) error {
 }
 
 func (v *verifier) stable(it item) error {
-	if slices.Contains([]string{keyTerm, keyVoteTerm, keyVote}, string(it.key)) {
+	if slices.Contains([]string{KeyTerm, keyVoteTerm, keyVote}, string(it.key)) {
 		return fmt.Errorf("%w, such as a build of stateraft from before logs had checksums: its value %q is none of this build's", ErrForeign, it.key)
 	}
 	if string(it.key) != string(stateKey) || it.flags != 0 {

@@ -37,7 +37,7 @@ func image(t testing.TB, fill func(*Store)) []byte {
 
 func setBallot(t testing.TB, s *Store, term uint64, candidate string) {
 	t.Helper()
-	err := errors.Join(s.SetUint64([]byte(keyTerm), term), s.SetUint64([]byte(keyVoteTerm), term), s.Set([]byte(keyVote), []byte(candidate)))
+	err := errors.Join(s.SetUint64([]byte(KeyTerm), term), s.SetUint64([]byte(keyVoteTerm), term), s.Set([]byte(keyVote), []byte(candidate)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestExisting(t *testing.T) {
 // Ensure a file that early builds wrote is told from a damaged one: what a node
 // does about damage would take the data away from those builds.
 func TestForeign(t *testing.T) {
-	for _, key := range []string{keyTerm, keyVoteTerm} {
+	for _, key := range []string{KeyTerm, keyVoteTerm} {
 		file := bolt(t, nil, func(b *raftboltdb.BoltStore) error {
 			return errors.Join(b.StoreLog(&raft.Log{Index: 1, Term: 1}), b.SetUint64([]byte(key), 1))
 		})
