@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -209,10 +210,11 @@ func (c *clusterClock) nowLocked() int64 { return c.base + c.passed(c.since) }
 // passed returns how many µs have passed since a moment of the monotonic clock.
 func (c *clusterClock) passed(at time.Duration) int64 { return (c.monotonic() - at).Microseconds() }
 
-// until returns how long it is until cluster time t.
+// until returns how long it is until cluster time t, at most the 292 years that
+// a duration holds: a TTL may be longer.
 func (c *clusterClock) until(t int64) time.Duration {
 	now, _ := c.now()
-	return time.Duration(t-now) * time.Microsecond
+	return time.Duration(min(t-now, math.MaxInt64/1000)) * time.Microsecond
 }
 
 // wallOffset returns wall clock minus cluster time.

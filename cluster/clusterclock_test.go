@@ -349,3 +349,14 @@ func TestOutageBehindAnEntry(t *testing.T) {
 		})
 	}
 }
+
+// Ensure a deadline that is further away than a duration can say is not due.
+func TestFarDeadline(t *testing.T) {
+	c, _, _ := newTestClock()
+	observeNow(c, time.Second.Microseconds(), 1, true)
+	for _, seconds := range []int64{9_223_372_036, 9_223_372_038, 30_000_000_000, 100_000_000_000} {
+		if d := c.until(seconds * 1_000_000); d < 9_223_372_034*time.Second {
+			t.Errorf("a deadline after %d s is %v away", seconds, d)
+		}
+	}
+}
