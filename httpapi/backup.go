@@ -52,6 +52,7 @@ func (s *Server) backup(w http.ResponseWriter, r *request) error {
 	if err := b.Save(body); err != nil {
 		panic(http.ErrAbortHandler) // the client sees that the file is cut
 	}
+	_ = body.conn.SetWriteDeadline(time.Now().Add(backupStall)) // for what is left to be written
 	return nil
 }
 
@@ -66,8 +67,9 @@ func (s *Server) restore(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	body := &patientBody{r: r.Body, conn: http.NewResponseController(w)}
+	_ = body.conn.SetWriteDeadline(time.Time{}) // where there is none, in tests, none passes
 	done, err := s.cluster.Restore(r.Context(), body, cluster.Restore{Force: force, Keep: auth.Namespace, Patience: patience})
-	_ = body.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // where there is none, in tests, none passes
+	_ = body.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err != nil {
 		_, _ = io.CopyN(io.Discard, body, drainBytes) // the sender may be gone
 		return bodyFailure(body, err)
@@ -92,6 +94,8 @@ func bodyFailure(body *patientBody, err error) error {
 }
 
 // A patientBody is a body that may take as long as it likes while bytes flow.
+// Deadlines hold while it waits for the client only: over HTTP/2 they end a
+// stream also when the node takes its time.
 type patientBody struct {
 	w    io.Writer
 	r    io.Reader
@@ -101,19 +105,18 @@ type patientBody struct {
 
 func (b *patientBody) Write(p []byte) (int, error) {
 	_ = b.conn.SetWriteDeadline(time.Now().Add(backupStall))
+	defer func() { _ = b.conn.SetWriteDeadline(time.Time{}) }()
 	return b.w.Write(p)
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.conn.SetReadDeadline(time.Now().Add(backupStall))
 	n, err := b.r.Read(p)
-	switch err {
-	case nil:
-	case io.EOF: // from here on the server waits for the client to leave
-		_ = b.conn.SetReadDeadline(time.Time{})
-	default:
+	if err != nil && err != io.EOF {
 		b.err = err
+		return n, err
 	}
+	_ = b.conn.SetReadDeadline(time.Time{})
 	return n, err
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stateraft/stateraft/client"
 )
@@ -133,4 +135,35 @@ func TestRestoreEndsWithItsSender(t *testing.T) {
 		_, err := cl.Cluster.Restore(t.Context(), strings.NewReader(backup), false)
 		return err == nil
 	})
+}
+
+// A node that takes its time leaves no deadline behind: over HTTP/2 one ends the
+// stream although nobody waits for the client.
+func TestPatientBodyLeavesNoDeadline(t *testing.T) {
+	w := &deadlineRecorder{}
+	b := &patientBody{r: strings.NewReader("0123"), w: io.Discard, conn: http.NewResponseController(w)}
+	if _, err := b.Read(make([]byte, 2)); err != nil || !w.read.IsZero() || !w.wasSet {
+		t.Errorf("after a read: %v, deadline %v, set %v", err, w.read, w.wasSet)
+	}
+	w.wasSet = false
+	if _, err := b.Write([]byte("0")); err != nil || !w.write.IsZero() || !w.wasSet {
+		t.Errorf("after a write: %v, deadline %v, set %v", err, w.write, w.wasSet)
+	}
+}
+
+// deadlineRecorder notes the deadlines in force, and whether there was one.
+type deadlineRecorder struct {
+	http.ResponseWriter
+	read, write time.Time
+	wasSet      bool
+}
+
+func (d *deadlineRecorder) SetReadDeadline(at time.Time) error {
+	d.read, d.wasSet = at, d.wasSet || !at.IsZero()
+	return nil
+}
+
+func (d *deadlineRecorder) SetWriteDeadline(at time.Time) error {
+	d.write, d.wasSet = at, d.wasSet || !at.IsZero()
+	return nil
 }

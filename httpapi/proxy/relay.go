@@ -29,9 +29,14 @@ func (a *answer) allow(wait time.Duration) {
 	_ = a.conn.SetWriteDeadline(time.Now().Add(wait + stallTimeout))
 }
 
+// wait takes the caller's deadline away: it is the upstream's turn. Over HTTP/2
+// a deadline ends a stream also while nothing is written.
+func (a *answer) wait() { _ = a.conn.SetWriteDeadline(time.Time{}) }
+
 // send writes b and sees to it that it leaves.
 func (a *answer) send(b []byte) error {
 	a.allow(0)
+	defer a.wait()
 	if _, err := a.Write(b); err != nil {
 		return err
 	}
@@ -40,6 +45,8 @@ func (a *answer) send(b []byte) error {
 
 // relay passes an upstream's answer on.
 func (c *call) relay(res *http.Response) error {
+	c.out.wait()
+	defer c.out.allow(0) // for what is left to be written
 	body := &source{res.Body, c.watchdog}
 	var begun []byte
 	if c.told.inBody() && tellable(res) {

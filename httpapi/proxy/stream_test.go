@@ -204,7 +204,8 @@ func TestHTTP2(t *testing.T) {
 	<-ended
 }
 
-// Each part that is sent gives the caller time anew.
+// Each part that is sent gives the caller time anew, and none runs out while
+// there is nothing to send.
 func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &deadlines{ResponseWriter: httptest.NewRecorder()}
@@ -214,8 +215,8 @@ func TestWriteDeadline(t *testing.T) {
 		}
 		for range 3 {
 			time.Sleep(time.Hour)
-			if err := a.send([]byte("x")); err != nil || !w.write.Equal(time.Now().Add(stallTimeout)) {
-				t.Errorf("deadline %v at %v, %v", w.write, time.Now(), err)
+			if err := a.send([]byte("x")); err != nil || !w.written.Equal(time.Now().Add(stallTimeout)) || !w.write.IsZero() {
+				t.Errorf("deadline %v at %v, then %v, %v", w.written, time.Now(), w.write, err)
 			}
 		}
 	})
@@ -223,7 +224,13 @@ func TestWriteDeadline(t *testing.T) {
 
 type deadlines struct {
 	http.ResponseWriter
-	write time.Time
+	write   time.Time
+	written time.Time // what it was at the last Write
+}
+
+func (d *deadlines) Write(b []byte) (int, error) {
+	d.written = d.write
+	return d.ResponseWriter.Write(b)
 }
 
 func (d *deadlines) Unwrap() http.ResponseWriter { return d.ResponseWriter }
