@@ -121,14 +121,14 @@ func (c *serveConfig) flags(fs *pflag.FlagSet) {
 
 	fs.Var(sizeValue(&c.maxValueBytes, 1, 8<<20), "max-value-bytes", "largest value")
 	fs.Var(countValue(&c.historyEvents, 1, 100_000_000), "history-events", "changes that streams can resume over")
-	fs.Var(sizeValue(&c.historyBytes, 64<<10, 64<<30), "history-bytes", "size of the changes that streams can resume over")
-	fs.Var(durationValue(&c.floorRetention, time.Minute, 10*365*24*time.Hour), "floor-retention", "how long an emptied workflow's versions are remembered")
+	fs.Var(sizeValue(&c.historyBytes, 1, 64<<30), "history-bytes", "size of the changes that streams can resume over")
+	fs.Var(durationValue(&c.floorRetention, time.Millisecond, 10*365*24*time.Hour), "floor-retention", "how long an emptied workflow's versions are remembered")
 
 	fs.Var(durationValue(&c.drainDelay, 0, maxDrainDelay), "drain-delay", "how long after SIGTERM requests are still served while /ready answers 503: more than the interval at which a load balancer asks")
 
 	fs.Var(textValue(&c.llm.openAI, "url", notEmpty), "llm-openai-url", "base URL of the proxy's OpenAI upstream; /chat/completions and /responses are appended")
 	fs.Var(textValue(&c.llm.anthropic, "url", notEmpty), "llm-anthropic-url", "base URL of the proxy's Anthropic upstream; /messages is appended")
-	fs.Var(durationValue(&c.llm.timeout, time.Second, time.Hour), "llm-timeout", "how long an upstream has until its first byte")
+	fs.Var(durationValue(&c.llm.timeout, time.Millisecond, time.Hour), "llm-timeout", "how long an upstream has until its first byte")
 	fs.Var(sizeValue(&c.llm.injectBytes, inject.MinBudget, 1<<20), "inject-bytes", "most state that is put into a request to a language model")
 
 	fs.Var(choiceValue(&c.logLevel, "debug", "info", "warn", "error"), "log-level", "least severe log line")
