@@ -51,7 +51,7 @@ func (n *Node) snapshotFits(st logstore.Stats) bool { return n.snapshotBytes() <
 // snapshotBytes is about what a snapshot takes on the disk.
 func (n *Node) snapshotBytes() uint64 {
 	s := n.state.Stats()
-	return s.Bytes + s.StagedBytes + s.HistoryBytes
+	return s.Bytes + s.StagedBytes + s.HistoryBytes + s.RecordBytes
 }
 
 // trailing returns how many entries to keep behind a snapshot, and how many new

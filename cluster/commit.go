@@ -25,7 +25,7 @@ const (
 var errNotLeader = errors.New("not the leader")
 
 // A committer puts entries into Raft's log while this node leads. It is the
-// only place that touches a raft future. Batches that wait while earlier
+// only place that proposes entries. Batches that wait while earlier
 // entries are in flight leave together as one entry.
 type committer struct {
 	raft  consensus

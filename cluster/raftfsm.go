@@ -12,7 +12,7 @@ import (
 	"github.com/stateraft/stateraft/fsm"
 )
 
-// raftFSM is what Raft sees of the state, and the only place that knows both.
+// raftFSM is what Raft sees of the state, and the only caller of its Apply and Restore.
 // Raft calls it from one goroutine.
 type raftFSM struct {
 	state     *fsm.State

@@ -16,10 +16,13 @@ import (
 // may stand in the log and what they mean; numbers are never used again.
 //
 //	1: everything in fsm.proto that does not name a later version
-//	2: restores of backups
+//	2: restores of backups; an idempotency key is compared with the session, too
 const (
 	MinVersion = 1
 	MaxVersion = 2
+
+	RestoreVersion  = 2 // that restores need
+	SessionsVersion = 2 // from which on every node knows the sessions of Agent State
 )
 
 // A VersionError says that an entry or a snapshot is of a protocol version

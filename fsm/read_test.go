@@ -80,7 +80,7 @@ func TestStats(t *testing.T) {
 	got.Hash = 0
 	want := Stats{
 		Point: Point{Index: m.index, Revision: 4}, Version: 1, Clock: 100,
-		Keys: 2, KeysWithTTL: 1, Bytes: 7, Floors: 1, Records: 1, Sessions: 1,
+		Keys: 2, KeysWithTTL: 1, Bytes: 7, Floors: 1, Records: 1, RecordBytes: recordBytes, Sessions: 1,
 		HistoryEvents: 2, HistoryBytes: 2 * (changeOverhead + 2),
 	}
 	if got != want {

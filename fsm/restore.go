@@ -7,9 +7,6 @@ import (
 )
 
 const (
-	// RestoreVersion is the protocol version that restores need.
-	RestoreVersion = 2
-
 	// RestoreGap is how far a restore moves the revision beyond the state's own
 	// and the one that it brings, so that revisions from before it, also such as
 	// the backup never saw, stay below. Whoever proposes a restore brings the

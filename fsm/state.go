@@ -41,8 +41,8 @@ func New() *State {
 	return &State{maxVersion: MaxVersion, data: newData()}
 }
 
-// Speak narrows or widens the protocol versions that the state accepts, for
-// tests of upgrades. Call it before the first Apply.
+// Speak sets the newest protocol version that the state accepts: tests of
+// upgrades lower or raise it. Call it before the first Apply.
 func (s *State) Speak(maxVersion uint32) { s.maxVersion = maxVersion }
 
 func newData() data {

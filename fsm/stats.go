@@ -18,7 +18,8 @@ type Stats struct {
 	Bytes         uint64 // of keys and values
 	StagedBytes   uint64 // of those that a restore under way has brought
 	Floors        int
-	Records       int
+	Records       int    // answers kept for idempotency keys
+	RecordBytes   uint64 // about what they take, here and in a snapshot
 	Sessions      int
 	HistoryEvents int
 	HistoryBytes  uint64
@@ -36,7 +37,7 @@ func (s *State) Stats() Stats {
 	return Stats{
 		Point: s.where(), Version: s.version, Clock: s.clock, WallOffset: s.offset,
 		Keys: s.keys.Len(), KeysWithTTL: s.due.Len(), Bytes: s.bytes, StagedBytes: staged,
-		Floors: s.floors.Len(), Records: s.records.queue.len(), Sessions: len(s.sessions),
+		Floors: s.floors.Len(), Records: s.records.queue.len(), RecordBytes: uint64(s.records.units) * recordBytes, Sessions: len(s.sessions),
 		HistoryEvents: s.history.queue.len(), HistoryBytes: s.history.bytes,
 		Hash: s.hash(),
 	}

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
@@ -64,20 +65,17 @@ func visibleASCII(s string) bool {
 	return true
 }
 
-// sessionsKnown reports whether every node knows sessions. A node that has just
+// sessionsKnown reports whether every node knows sessions: one that does not
+// leaves them out of a request's hash, and one that does says of each operation
+// which it has, also if none. A node that has just
 // started has yet to hear of the cluster's version.
 func (s *Server) sessionsKnown(ctx context.Context) (bool, error) {
-	if s.cluster.State().Version() >= sessionsVersion {
+	if s.cluster.State().Version() >= fsm.SessionsVersion {
 		return true, nil
 	}
 	err := s.cluster.ReadIndex(ctx)
-	return s.cluster.State().Version() >= sessionsVersion, err
+	return s.cluster.State().Version() >= fsm.SessionsVersion, err
 }
-
-// sessionsVersion is the protocol version from which on every node knows sessions.
-// Those that do not leave them out of a request's hash, and those that do say of each
-// operation which it has, also if none.
-const sessionsVersion = 2
 
 // requestHash sums up what is asked for, not how it was written: the route and
 // the operations, into which bodies and conditional headers have gone. Query

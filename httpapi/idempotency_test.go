@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stateraft/stateraft/fsm"
 )
 
 func TestIdempotency(t *testing.T) {
@@ -97,7 +99,7 @@ func TestIdempotencyAcrossBuilds(t *testing.T) {
 // of which it may have yet to hear.
 func TestIdempotencyAfterStart(t *testing.T) {
 	x := newAPI(t)
-	x.cluster.onReadIndex = func(context.Context) { x.cluster.raise(t, sessionsVersion) }
+	x.cluster.onReadIndex = func(context.Context) { x.cluster.raise(t, fsm.SessionsVersion) }
 	x.ok(x.post("/v1/state/wf/k", `{"value":1}`, headerIdempotency, "a"), `{"version":1}`)
 	x.ok(x.post("/v1/state/wf/k", `{"value":1}`, headerIdempotency, "b"), `{"version":2}`)
 	c := x.cluster.commands
