@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -13,7 +14,13 @@ import (
 const (
 	raftPool    = 3               // idle connections kept per peer: entries, heartbeats, commit notices
 	raftTimeout = 5 * time.Second // of one RPC; a snapshot's is longer, by its size
+
+	// maxAppendBytes bounds one request's entries, of which raft counts 64 whatever
+	// their size: what takes raftTimeout to arrive, or to be written, never ends.
+	maxAppendBytes = 4 << 20
 )
+
+var errOfALaterTerm = errors.New("this node leads no longer: its log has entries of a later term")
 
 // raftTransport is raft's own network transport over our connections. It
 // watches what raft sends and is answered: to tell followers of commits at once
@@ -72,11 +79,38 @@ func (r *raftTransport) campaign(ctx context.Context) {
 
 // AppendEntries implements raft.Transport.
 func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	if isOfALaterTerm(req) {
+		return errOfALaterTerm
+	}
+	req.Entries = firstBytes(req.Entries, maxAppendBytes) // raft goes on behind what req has afterwards
 	target = r.locate(id, target)
 	r.notices.sending(id, target, req)
 	err := r.appendEntries(id, target, req, resp)
 	r.notices.sent(id, req, err == nil && resp.Success)
 	return err
+}
+
+// isOfALaterTerm reports whether a request was made of a log into which the next
+// leader has written meanwhile, before raft ended this leadership's goroutines. A
+// node that knows of that leader only by this request would take its entries for
+// others of the same index and term.
+func isOfALaterTerm(req *raft.AppendEntriesRequest) bool {
+	last := req.PrevLogTerm
+	if n := len(req.Entries); n > 0 {
+		last = req.Entries[n-1].Term
+	}
+	return last > req.Term
+}
+
+// firstBytes returns as many entries as fit, one at least.
+func firstBytes(entries []*raft.Log, most int) []*raft.Log {
+	size := 0
+	for i, l := range entries {
+		if size += len(l.Data) + len(l.Extensions); size > most && i > 0 {
+			return entries[:i]
+		}
+	}
+	return entries
 }
 
 func (r *raftTransport) appendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
