@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -66,8 +67,11 @@ func (s guardedTerm) SetUint64(key []byte, n uint64) error {
 	if string(key) != logstore.KeyTerm {
 		return s.StableStore.SetUint64(key, n)
 	}
-	if n == s.guard.term {
+	switch term := s.guard.term; {
+	case n == term:
 		return nil
+	case n < term: // raft panics: better than to vote again in a term that is past
+		return fmt.Errorf("the term would go back from %d to %d", term, n)
 	}
 	s.guard.mu.Lock()
 	defer s.guard.mu.Unlock()

@@ -50,6 +50,9 @@ func TestHeartbeatGuard(t *testing.T) {
 	if n, err := disk.GetUint64([]byte(logstore.KeyTerm)); n != 6 || err != nil {
 		t.Errorf("the term on the disk is %d, %v, want 6", n, err)
 	}
+	if err := term.SetUint64([]byte(logstore.KeyTerm), 5); err == nil {
+		t.Error("the term went back")
+	}
 }
 
 // Ensure a leader that a heartbeat deposes writes nothing more: an entry of the
