@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type proposal struct {
 type proposed struct {
 	outcome
 	batch int   // position of the batch in the entry
-	err   error // errNotLeader, ErrOutcomeUnknown (wrapped) or ErrOverloaded
+	err   error // errNotLeader or ErrOutcomeUnknown (wrapped)
 }
 
 func newCommitter(r consensus, c *clusterClock, m *metrics) *committer {
@@ -71,8 +72,23 @@ func (c *committer) commit(ctx context.Context, e *fsmpb.Entry) (proposed, error
 	case res := <-p.done:
 		return res, res.err
 	case <-ctx.Done():
+		if c.withdraw(p) {
+			return proposed{}, errNotLeader
+		}
 		return proposed{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
 	}
+}
+
+// withdraw takes back a proposal that still waits, so that those whose callers
+// have gone do not pile up behind a leadership that commits nothing.
+func (c *committer) withdraw(p *proposal) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.waiting, p)
+	if i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+	}
+	return i >= 0
 }
 
 func (c *committer) enqueue(p *proposal) error {
