@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/stateraft/stateraft/cluster/logstore"
 )
@@ -89,6 +90,9 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 		if stopped := context.Cause(n.ctx); stopped != nil {
 			return stopped // nothing was read
 		}
+		if isPassing(err) {
+			return err
+		}
 		if err != nil {
 			n.cfg.Logger.Error("a snapshot is damaged", "id", meta.ID, "err", err)
 			snapshots.leftOut = append(snapshots.leftOut, meta.ID)
@@ -105,11 +109,24 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
+	for _, id := range damaged { // also those that List leaves out
+		if err := snapshots.check(id); isPassing(err) {
+			return err
+		}
+	}
 	first, err := n.store.FirstIndex()
 	if err != nil || first == 1 || first == 0 && len(damaged) == 0 {
 		return err
 	}
 	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
+}
+
+// isPassing reports whether reading failed for a reason that says nothing of what
+// is on the disk, such as too few descriptors or a missing permission: the node
+// must not give its disk up for that, but be started again.
+func isPassing(err error) bool {
+	no := syscall.Errno(0)
+	return errors.As(err, &no) && no != syscall.EIO && no != syscall.ENOENT
 }
 
 // startAnew gives up a damaged disk. What it had acknowledged cannot be told
