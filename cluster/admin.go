@@ -135,22 +135,31 @@ func (n *Node) find(servers []raft.Server, node string) (raft.Server, error) {
 // not Raft's own transfer, which can leave a flag behind that makes a later
 // leadership refuse every write (hashicorp/raft issue 696).
 func (n *Node) handOver(ctx context.Context, to string) error {
-	if n.term.Load() == nil {
+	t := n.term.Load()
+	if t == nil {
 		return errNotLeader
 	}
+	stillLeads := func() bool { return n.term.Load() == t }
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	candidates, err := n.successors(to)
 	if err != nil {
 		return err
 	}
-	defer n.committer.resume()
+	defer func() {
+		if stillLeads() { // the next term holds proposals back for reasons of its own
+			n.committer.resume()
+		}
+	}()
 	if err := n.committer.hold(ctx); err != nil {
 		return fmt.Errorf("%w: entries in flight did not end: %w", ErrRefused, err)
 	}
 	s, ok := n.firstLevel(ctx, candidates)
 	if !ok {
 		return fmt.Errorf("%w: no voter is level with the log", ErrRefused)
+	}
+	if !stillLeads() {
+		return errNotLeader
 	}
 	now := n.leaders.current()
 	n.cfg.Logger.Info("handing leadership over", "to", s.ID)

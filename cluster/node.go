@@ -311,6 +311,7 @@ func (n *Node) reachRevision(ctx context.Context, revision uint64) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })() // Close waits for what begins here
 	n.wg.Go(func() {
 		if n.ReadIndex(ctx) == nil && n.fsm.revision.get() < revision {
 			cancel(ErrRevisionUnknown)

@@ -141,11 +141,10 @@ func (n *Node) confirmIndex(ctx context.Context, q *clusterpb.ReadIndex) (uint64
 	if t == nil {
 		return 0, errNotLeader
 	}
-	index := n.raft.CommitIndex() // before the term is looked at
+	index, voters := n.raft.CommitIndex(), n.voters() // before the term is looked at
 	if index < t.first || n.raft.CurrentTerm() != t.number || q.Term != t.number {
 		return 0, errNotLeader
 	}
-	voters := n.voters()
 	shown := func(id string) bool { return id == n.id.nodeID() || id == q.NodeId }
 	missing := len(voters)/2 + 1
 	others := slices.DeleteFunc(voters, func(s raft.Server) bool {
