@@ -35,14 +35,14 @@ func TestPublishedMnexiumClient(t *testing.T) {
 	}
 }
 
-// A model is an upstream that keeps the body of the last request it was sent.
+// A model is an upstream that tells what it was sent.
 type model struct {
 	*httptest.Server
-	keys, bodies chan string // of one request each
+	keys, bodies chan string // of each request
 }
 
 func startModel(t *testing.T) *model {
-	m := &model{keys: make(chan string, 1), bodies: make(chan string, 1)}
+	m := &model{keys: make(chan string, 100), bodies: make(chan string, 100)}
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		m.keys <- r.Header.Get("Authorization")
@@ -99,7 +99,7 @@ func TestDocumentedAgentCurls(t *testing.T) {
 -H "x-mnexium-key: $MNX_KEY" \
 -H "x-openai-key: $OPENAI_KEY" \
 -d '{ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": "What should I do next?" }], "mnx": { "subject_id": "user_123", "state": { "load": true, "key": "current_task" } } }'`)
-		key, body := <-model.keys, <-model.bodies
+		key, body := heard(t, model.keys), heard(t, model.bodies)
 		if !answer.Mnx.State.Loaded || key != "Bearer sk-secret" || !strings.Contains(body, "book_hotels") || strings.Contains(body, "mnx") {
 			t.Errorf("node %d: answer %+v, the model got %s with %s", i+1, answer, key, body)
 		}

@@ -56,6 +56,7 @@ func everyEntry(t *testing.T, url string) string {
 // A backup made under load by one cluster is restored by another, of other
 // processes, whole or not at all.
 func TestBackupBetweenProcesses(t *testing.T) {
+	t.Parallel()
 	source, target := startCluster(t), startCluster(t)
 	c := source.nodes[0].client(t)
 	ctx, cancel := context.WithCancel(context.Background())

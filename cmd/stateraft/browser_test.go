@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -81,13 +82,14 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// heard returns what is said next.
 func heard(t *testing.T, what <-chan string) string {
 	t.Helper()
 	select {
 	case s := <-what:
 		return s
 	case <-time.After(testTimeout):
-		t.Fatal("the page does not answer")
+		t.Fatalf("nothing was heard for %v", testTimeout)
 		return ""
 	}
 }
@@ -151,16 +153,21 @@ func TestBrowser(t *testing.T) {
 			if at := heard(t, s.open); at != tt.nodes[0].url {
 				t.Errorf("the page listens to %s", at)
 			}
-			stop, last := make(chan struct{}), make(chan uint64, 1)
-			go func() { last <- writeUntil(t, c.nodes[0], workflow, stop) }()
+			var last uint64
+			var writing sync.WaitGroup
+			defer writing.Wait()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop() // also where a node does not come back
+			writing.Go(func() { last = writeUntil(ctx, t, c.nodes[0], workflow) })
 			time.Sleep(300 * time.Millisecond) // of writes before
 			tt.fail.stop(t, tt.sig)
 			time.Sleep(300 * time.Millisecond) // of writes meanwhile
 			tt.fail.start(all)
 			tt.fail.waitReady(t)
-			close(stop)
+			stop()
+			writing.Wait()
 			want := new(strings.Builder)
-			for version := range <-last {
+			for version := range last {
 				fmt.Fprintf(want, "%d ", version+1)
 			}
 			if got := strings.TrimSpace(heard(t, s.shown)); got != strings.TrimSpace(want.String()) {
@@ -189,15 +196,15 @@ func (s *site) show(t *testing.T, path string, nodes []*processNode) {
 	}
 }
 
-// writeUntil writes to a key through one node until it is stopped, then once
-// more, and returns the last version.
-func writeUntil(t *testing.T, n *processNode, workflow string, stop <-chan struct{}) (version uint64) {
+// writeUntil writes to a key through one node until ctx ends, then once more,
+// and returns the last version.
+func writeUntil(ctx context.Context, t *testing.T, n *processNode, workflow string) (version uint64) {
 	state := n.client(t).State
 	for i := 1; ; i++ {
 		var value any = i
 		ended := false
 		select {
-		case <-stop:
+		case <-ctx.Done():
 			value, ended = "end", true
 		case <-time.After(10 * time.Millisecond):
 		}

@@ -230,12 +230,34 @@ func TestFormatDuration(t *testing.T) {
 	}
 }
 
-// Whatever a config file holds, it is refused with a reason or read.
+// Whatever a config file holds, it is refused with a reason of one line, or
+// each of its members is heeded.
 func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("node-id: n1\njoin: [a:1, b:2]\n"))
 	f.Add([]byte("a: &x [*x]"))
 	f.Add([]byte("&a [*a]: b"))
+	f.Add([]byte("history-events: 3\njoin: [a:1, b:2]\nrole: replica\n"))
+	f.Add([]byte("role: voter\nrole: replica\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		parseConfig(data)
+		var c serveConfig
+		flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+		c.flags(flags)
+		members, err := parseConfig(data)
+		if err == nil {
+			err = setFromFile(flags, "file", members, func(flag string) bool { return flags.Lookup(flag) != nil })
+		}
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" || strings.Contains(err.Error(), "\n") {
+				t.Errorf("refused with %q", err)
+			}
+			return
+		}
+		heeded := map[string]bool{}
+		for _, m := range members {
+			if heeded[m.name] || !flags.Lookup(m.name).Changed {
+				t.Errorf("line %d: %s is given twice, or not heeded", m.line, m.name)
+			}
+			heeded[m.name] = true
+		}
 	})
 }

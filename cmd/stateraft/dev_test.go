@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +43,7 @@ func TestLastLine(t *testing.T) {
 // Three processes found a cluster, one dies and the others go on, and what is
 // left stops with the parent.
 func TestDev(t *testing.T) {
+	t.Parallel()
 	dir, port := t.TempDir(), freePorts(t)
 	p, out := startDevProcess(t, dir, port)
 	base := "http://127.0.0.1:"
@@ -62,6 +64,7 @@ func TestDev(t *testing.T) {
 }
 
 func TestDevChildrenEndWithParent(t *testing.T) {
+	t.Parallel()
 	dir, port := t.TempDir(), freePorts(t)
 	p, _ := startDevProcess(t, dir, port)
 	p.stop(t, syscall.SIGKILL)
@@ -71,6 +74,7 @@ func TestDevChildrenEndWithParent(t *testing.T) {
 }
 
 func TestDevTellsWhyANodeEnded(t *testing.T) {
+	t.Parallel()
 	port := freePorts(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
 	if err != nil {
@@ -131,11 +135,17 @@ func waitSilent(t *testing.T, url string) {
 	}
 }
 
+// devClusters counts those that freePorts has found room for, or not.
+var devClusters atomic.Int64
+
 // freePorts returns a port such that it, the two after it, and those at dev's
-// distances are free.
+// distances are free. They are none of freeAddrs', and no other test's that runs
+// at the same time.
 func freePorts(t *testing.T) int {
 	t.Helper()
-	for port := 20000; port < 32000; port += 500 {
+	const distance, most = 300, 9
+	for range most {
+		port := firstFreePort + freePortCount + distance*int(devClusters.Add(1)%most)
 		if portsFree(port, 3) && portsFree(port+devRaftOffset, 3) && portsFree(port+devGossipOffset, 3) {
 			return port
 		}

@@ -41,7 +41,7 @@ func lingers(t *testing.T, delay time.Duration) error {
 	if resp.StatusCode != http.StatusOK || !resp.Close {
 		t.Errorf("a write while the node drains: %s, connection closed: %v", resp.Status, resp.Close)
 	}
-	<-p.done
+	p.waitEnd(t)
 	if took := time.Since(begin); took < delay || p.cmd.ProcessState.ExitCode() != exitOK {
 		t.Errorf("exit code %d after %v, want 0 after %v", p.cmd.ProcessState.ExitCode(), took, delay)
 	}

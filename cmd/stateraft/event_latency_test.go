@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -37,9 +38,11 @@ func TestEventLatency(t *testing.T) {
 			heard <- string(event.NewValue)
 		}
 	}()
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go readRaw(ctx, t, reader.url+"/v1/state/latency/key/stream", raw)
+	reading.Go(func() { readRaw(ctx, t, reader.url+"/v1/state/latency/key/stream", raw) })
 	select {
 	case <-raw:
 	case <-time.After(testTimeout):

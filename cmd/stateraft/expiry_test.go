@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -81,12 +82,14 @@ func (r expiryRun) try(t *testing.T) (spoilt bool, err error) {
 	leader := c.leader(t)
 	term := c.nodes[leader].view(t).Term
 	err = r.measure(t, c, leader)
-	spoilt = stalls.end() >= longStall
+	spoilt = stalls.end() >= longStall || errors.Is(err, errSetLate)
 	if !r.kill && c.nodes[leader].view(t).Term != term {
 		spoilt = true
 	}
 	return spoilt, err
 }
+
+var errSetLate = errors.New("the keys were set too late")
 
 func (r expiryRun) measure(t *testing.T, c *processCluster, leader int) error {
 	t.Helper()
@@ -97,21 +100,35 @@ func (r expiryRun) measure(t *testing.T, c *processCluster, leader int) error {
 
 	begin := time.Now().Add(2*time.Second + time.Duration(load.keys/10)*time.Millisecond) // all are there by then
 	arrivals := subscribeExpiry(t, ctx, near, "ends", load.keys)
-	endings := setEndings(t, far, "ends", load, begin)
-	if late := time.Since(begin); late > 0 {
-		return fmt.Errorf("the keys were set %v too late", late)
-	}
 	var beside sync.WaitGroup
+	defer func() { // also where a wait fails
+		cancel()
+		beside.Wait()
+		for range arrivals {
+		}
+	}()
+	endings, err := setEndings(t, far, "ends", load, begin)
+	if err != nil {
+		return err
+	}
+	if late := time.Since(begin); late > 0 {
+		return fmt.Errorf("%w: by %v", errSetLate, late)
+	}
+	failed := make([]error, load.writers)
 	for w := range load.writers {
-		beside.Go(func() { writeBeside(ctx, t, far, w) })
+		cl := far.client(t)
+		beside.Go(func() { failed[w] = writeBeside(ctx, cl, w) })
 	}
 	if r.kill {
 		time.Sleep(time.Until(begin.Add(load.window / 2)))
 		c.nodes[leader].stop(t, syscall.SIGKILL)
 	}
-	late := lateness(t, arrivals, endings, begin.Add(load.window+10*time.Second))
+	late, err := lateness(t, arrivals, endings, begin.Add(load.window+10*time.Second))
 	cancel()
 	beside.Wait()
+	if err := errors.Join(append(failed, err)...); err != nil {
+		return err
+	}
 	slices.Sort(late)
 	p50, p99 := late[len(late)/2], late[len(late)*99/100]
 	t.Logf("%d keys ended within %v, %d writes/s beside: late p50 %v, p99 %v, worst %v",
@@ -124,11 +141,12 @@ func (r expiryRun) measure(t *testing.T, c *processCluster, leader int) error {
 
 // setEndings sets keys whose time is up within the window from begin on,
 // evenly, and reads when that is. It gives up when begin is near.
-func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, begin time.Time) map[string]ending {
+func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, begin time.Time) (map[string]ending, error) {
 	t.Helper()
 	const batch, workers = 100, 4
 	cl := n.client(t)
 	endings := make(map[string]ending, load.keys)
+	var failed [workers]error
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -148,17 +166,20 @@ func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, 
 				}
 				mu.Unlock()
 				if _, err := cl.State.Atomic(t.Context(), workflow, ops); err != nil {
-					t.Error(err)
+					failed[w] = err
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
+		return nil, err
+	}
 	for after := ""; ; {
 		page, err := cl.State.List(t.Context(), workflow, client.Query{After: after, Values: true, Limit: 10_000})
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		for _, e := range page.Entries {
 			end := endings[e.Key]
@@ -166,7 +187,7 @@ func setEndings(t *testing.T, n *processNode, workflow string, load expiryLoad, 
 			endings[e.Key] = end
 		}
 		if after = page.Next; after == "" {
-			return endings
+			return endings, nil
 		}
 	}
 }
@@ -218,18 +239,27 @@ func subscribeExpiry(t *testing.T, ctx context.Context, n *processNode, workflow
 	return arrivals
 }
 
-// lateness waits until all have ended and returns how late each was told.
-func lateness(t *testing.T, arrivals <-chan arrival, endings map[string]ending, deadline time.Time) []time.Duration {
+// lateness waits until all have ended and returns how late each was told. The
+// machine excuses none that ends early or twice.
+func lateness(t *testing.T, arrivals <-chan arrival, endings map[string]ending, deadline time.Time) ([]time.Duration, error) {
 	t.Helper()
 	timeout := time.After(time.Until(deadline))
 	var late []time.Duration
 	early, total := 0, len(endings)
+	defer func() {
+		if early > 0 {
+			t.Errorf("%d keys ended early", early)
+		}
+	}()
 	for len(late) < total {
 		select {
 		case a, ok := <-arrivals:
 			end, once := endings[a.key]
-			if !ok || !once {
-				t.Fatalf("the stream has ended, or %q has ended twice", a.key)
+			if !ok {
+				return nil, fmt.Errorf("the stream has ended, and %d of %d keys", len(late), total)
+			}
+			if !once {
+				t.Fatalf("%q has ended twice", a.key)
 			}
 			delete(endings, a.key)
 			if a.at.Before(end.notBefore) {
@@ -237,29 +267,24 @@ func lateness(t *testing.T, arrivals <-chan arrival, endings map[string]ending, 
 			}
 			late = append(late, a.at.Sub(end.expiresAt))
 		case <-timeout:
-			t.Fatalf("%d of %d keys have ended", len(late), total)
+			return nil, fmt.Errorf("%d of %d keys have ended", len(late), total)
 		}
 	}
-	if early > 0 {
-		t.Errorf("%d keys ended early", early)
-	}
-	return late
+	return late, nil
 }
 
 // writeBeside sets 100 keys a second.
-func writeBeside(ctx context.Context, t *testing.T, n *processNode, writer int) {
-	cl := n.client(t)
+func writeBeside(ctx context.Context, cl *client.Client, writer int) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; ; i++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		if _, err := cl.State.Set(ctx, "beside", fmt.Sprint("w", writer), i); err != nil && ctx.Err() == nil {
-			t.Errorf("a write beside: %v", err)
-			return
+			return fmt.Errorf("a write beside: %w", err)
 		}
 	}
 }

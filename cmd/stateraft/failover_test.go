@@ -238,7 +238,8 @@ const quickCampaign = 200 * time.Millisecond
 // clients of the other nodes as nothing but that time.
 func TestFailoverGap(t *testing.T) {
 	usePlainBuild(t)
-	start := func(t *testing.T, n *processNode) { n.start(t) }
+	c := startCluster(t)
+	start := func(_ *testing.T, n *processNode) { n.start(t) } // it outlives its case
 	for _, tt := range []struct {
 		name string
 		way  failover
@@ -262,6 +263,6 @@ func TestFailoverGap(t *testing.T) {
 			quick: time.Second,
 		}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { testGaps(t, startCluster(t), tt.way) })
+		t.Run(tt.name, func(t *testing.T) { testGaps(t, c, tt.way) })
 	}
 }

@@ -93,7 +93,7 @@ func TestServeRefusesRootToken(t *testing.T) {
 	}
 	p := startProcess(t, "serve", "--data-dir", t.TempDir(), "--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0",
 		"--gossip-addr", "127.0.0.1:0", "--auth", "--root-token-file", path)
-	<-p.done
+	p.waitEnd(t)
 	if code := p.cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(p.log.String(), "short: must be 16 to 1024 bytes") ||
 		strings.Contains(p.log.String(), "short-secret") {
 		t.Errorf("exit code %d: %s", code, p.log)
@@ -151,15 +151,24 @@ func TestRevocationAcrossProcesses(t *testing.T) {
 	usePlainBuild(t)
 	c := startClusterWithAuth(t)
 	for _, polled := range []bool{false, true} {
-		var took []time.Duration
-		for round := range rounds {
-			took = append(took, c.revocation(t, round, polled))
-		}
-		slices.Sort(took)
-		t.Logf("polled %v: from the request to the last of 3 nodes and 6 streams: quickest %v, median %v, slowest %v of %d",
-			polled, took[0], took[rounds/2], took[rounds-1], rounds)
-		if took[0] > atOnce { // what is not told at once is late in every round
-			t.Errorf("all of %d revocations took more than %v", rounds, atOnce)
+		if err := retry(t, func() (slow bool, err error) {
+			var took []time.Duration
+			for round := range rounds {
+				d, err := c.revocation(t, round, polled)
+				if err != nil {
+					return false, err
+				}
+				took = append(took, d)
+			}
+			slices.Sort(took)
+			t.Logf("polled %v: from the request to the last of 3 nodes and 6 streams: quickest %v, median %v, slowest %v of %d",
+				polled, took[0], took[rounds/2], took[rounds-1], rounds)
+			if took[0] > atOnce { // what is not told at once is late in every round of every try, else the machine is slow
+				return true, fmt.Errorf("all of %d revocations took more than %v", rounds, atOnce)
+			}
+			return false, nil
+		}); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -167,17 +176,20 @@ func TestRevocationAcrossProcesses(t *testing.T) {
 // revocation makes a key, opens streams with it at every node, revokes it and
 // returns how long it took until all of them had ended. polled: and until every
 // node, asked all the time, refused it.
-func (c *processCluster) revocation(t *testing.T, round int, polled bool) time.Duration {
+func (c *processCluster) revocation(t *testing.T, round int, polled bool) (time.Duration, error) {
 	t.Helper()
 	ctx := context.Background()
 	key, token, err := c.nodes[round%3].clientOf(t, testRootToken).Keys.Create(ctx, client.NewKey{Scopes: []string{"state:read"}})
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	var ending sync.WaitGroup
 	for _, n := range c.nodes {
 		for _, path := range []string{"/v1/state/wf/k/stream?access_token=" + token, "/v1/state/wf?access_token=" + token} {
-			body := openStream(t, n.url+path)
+			body, err := dialStream(t, n.url+path)
+			if err != nil {
+				return 0, err
+			}
 			ending.Go(func() {
 				_, _ = io.Copy(io.Discard, body)
 				body.Close()
@@ -195,16 +207,16 @@ func (c *processCluster) revocation(t *testing.T, round int, polled bool) time.D
 		}
 	}
 	if err := c.nodes[(round+1)%3].clientOf(t, testRootToken).Keys.Revoke(ctx, key.ID); err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	ending.Wait()
 	took := time.Since(start)
 	for i, n := range c.nodes {
 		if status := getWith(n.url+"/v1/state/wf/k?consistency=stale", token); status != http.StatusUnauthorized {
-			t.Errorf("node %d gave %d", i+1, status)
+			return 0, fmt.Errorf("node %d gave %d", i+1, status)
 		}
 	}
-	return took
+	return took, nil
 }
 
 // Ensure streams end soon after their key has run out, at every node, and

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,43 @@ import (
 // waits for here.
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"stateraft": main})
+	testscript.Main(withPlainDir{m}, map[string]func(){"stateraft": main})
+}
+
+// plainDirEnv names the directory of the plain build, which is one for the
+// tests' process and those that isolated starts.
+const plainDirEnv = "STATERAFT_TEST_PLAIN"
+
+// withPlainDir runs tests that have the directory.
+type withPlainDir struct{ *testing.M }
+
+func (m withPlainDir) Run() int {
+	if os.Getenv(plainDirEnv) == "" {
+		dir, err := os.MkdirTemp("", "stateraft-plain-")
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		os.Setenv(plainDirEnv, dir)
+	}
+	return m.M.Run()
+}
+
+// usePlainBuild has the nodes that are started from now on be what users run:
+// the race detector makes one several times as slow. Its build is cached for
+// scripts/test.sh too, which builds the same.
+func usePlainBuild(t *testing.T) {
+	t.Helper()
+	dir := os.Getenv(plainDirEnv)
+	path := filepath.Join(dir, "stateraft")
+	if _, err := os.Stat(path); err != nil { // the first test that wants it
+		cmd := exec.Command("go", "build", "-o", path, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // TestScripts runs testdata/script/*.txtar. A script that names $ENDPOINT is

@@ -69,11 +69,7 @@ func TestNodeIDIsKept(t *testing.T) {
 	startNode(t, named).stop(t, syscall.SIGTERM)
 	for dir, want := range map[string]string{named: "n1", t.TempDir(): hostName()} {
 		p := startProcess(t, serveFlags(dir)...)
-		select {
-		case p.url = <-p.log.serving:
-		case <-p.done:
-			t.Fatalf("the node has ended: %s", p.log)
-		}
+		p.waitServing(t)
 		p.waitReady(t)
 		wantMember(t, p, want)
 		if !strings.Contains(p.log.String(), fmt.Sprintf(`"node":%q`, want)) {

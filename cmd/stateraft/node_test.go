@@ -32,13 +32,7 @@ func startNode(t *testing.T, dataDir string, flags ...string) *process {
 		"serve", "--data-dir", dataDir, "--node-id", "n1", "--log-format", "json",
 		"--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0",
 	}, flags...)...)
-	select {
-	case p.url = <-p.log.serving:
-	case <-p.done:
-		t.Fatalf("the node has ended: %s", p.log)
-	case <-time.After(testTimeout):
-		t.Fatalf("the node does not serve: %s", p.log)
-	}
+	p.waitServing(t)
 	p.waitReady(t)
 	return p
 }
@@ -79,6 +73,28 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
+// waitServing waits until the process says where it serves.
+func (p *process) waitServing(t *testing.T) {
+	t.Helper()
+	select {
+	case p.url = <-p.log.serving:
+	case <-p.done:
+		t.Fatalf("the node has ended: %s", p.log)
+	case <-time.After(testTimeout):
+		t.Fatalf("the node does not serve: %s", p.log)
+	}
+}
+
+// waitEnd waits until the process has ended.
+func (p *process) waitEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(testTimeout):
+		t.Fatalf("the process does not end: %s", p.log)
+	}
+}
+
 func (p *process) waitReady(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(testTimeout); p.status("/ready") != http.StatusOK; time.Sleep(10 * time.Millisecond) {
@@ -105,11 +121,7 @@ func (p *process) stop(t *testing.T, sig syscall.Signal) (code int, took time.Du
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.done:
-	case <-time.After(testTimeout):
-		t.Fatalf("the process does not end: %s", p.log)
-	}
+	p.waitEnd(t)
 	return p.cmd.ProcessState.ExitCode(), time.Since(begin)
 }
 
@@ -118,21 +130,27 @@ func (p *process) stop(t *testing.T, sig syscall.Signal) (code int, took time.Du
 type processLog struct {
 	serving chan string // the URL, once
 
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
+	mu     sync.Mutex // guards the fields below
+	text   bytes.Buffer
+	parsed int // bytes of text, whole lines
 }
 
-// Write takes whole lines: the logger writes one at a time.
+// Write takes what one read from a pipe gives, which may end within a line.
 func (l *processLog) Write(p []byte) (int, error) {
-	for line := range bytes.Lines(p) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	for {
+		line, _, whole := bytes.Cut(l.text.Bytes()[l.parsed:], []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		l.parsed += len(line) + 1
 		var entry struct{ Msg, HTTP string }
 		if json.Unmarshal(line, &entry) == nil && entry.Msg == "serving" {
 			l.serving <- "http://" + entry.HTTP
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
 }
 
 func (l *processLog) String() string {

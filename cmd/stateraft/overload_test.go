@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -29,19 +30,25 @@ func TestOverload(t *testing.T) {
 	if err := despiteStalls(t, func() (err error) {
 		t.Run("cluster", func(t *testing.T) {
 			c := startCluster(t)
-			slowest := probe(t, c, time.Now().Add(duration))
+			var asking sync.WaitGroup
+			defer asking.Wait() // also where the bench fails
+			var took time.Duration
+			var failed error
+			asking.Go(func() { took, failed = probe(c, time.Now().Add(duration)) })
 			run := bench(t, c, "--mode", "write", "--value-bytes", "64KiB", "--keys", "100", "--clients", clients, "--duration", duration.String())
-			took := <-slowest
+			asking.Wait()
 			t.Logf("%d writes, p50 %v ms, p99 %v ms, at most %v ms; others: %v; slowest probe %v", run.Ops, run.P50Ms, run.P99Ms, run.MaxMs, run.Errors, took)
-			if run.Errors["OVERLOADED"] == 0 || len(run.Errors) != 1 {
-				t.Errorf("errors are %v, want refusals for overload alone", run.Errors)
-			}
 			for i, n := range c.nodes {
 				if got := n.metric(t, "go_memstats_sys_bytes"); got > mostMemory {
 					t.Errorf("n%d has taken %.0f MB", i+1, got/1e6)
 				}
 			}
-			if run.P99Ms > mostP99 || took > mostProbe {
+			switch {
+			case failed != nil:
+				err = failed
+			case run.Errors["OVERLOADED"] == 0 || len(run.Errors) != 1:
+				err = fmt.Errorf("errors are %v, want refusals for overload alone", run.Errors)
+			case run.P99Ms > mostP99 || took > mostProbe:
 				err = fmt.Errorf("p99 of the admitted is %v ms, the slowest probe %v; want at most %v ms, %v", run.P99Ms, took, mostP99, mostProbe)
 			}
 		})
@@ -49,17 +56,6 @@ func TestOverload(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
-}
-
-// usePlainBuild has the nodes that are started from now on be what users run:
-// the race detector makes one several times as slow.
-func usePlainBuild(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+"/stateraft", ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 func bench(t *testing.T, c *processCluster, args ...string) benchFigures {
@@ -80,34 +76,34 @@ func bench(t *testing.T, c *processCluster, args ...string) benchFigures {
 	return told.Runs[0].Total
 }
 
-// probe asks each node for its health and a key until the deadline, and then
-// tells the longest time that an answer took.
-func probe(t *testing.T, c *processCluster, until time.Time) <-chan time.Duration {
-	told := make(chan time.Duration, 1)
-	go func() {
-		var slowest time.Duration
-		for time.Now().Before(until) {
-			for _, n := range c.nodes {
-				slowest = max(slowest, timed(t, n.url+"/health", http.StatusOK), timed(t, n.url+"/v1/state/none/none", http.StatusNotFound))
+// probe asks each node for its health and a key until the deadline, and returns
+// the longest time that an answer took, and an error for answers that are wrong.
+func probe(c *processCluster, until time.Time) (slowest time.Duration, err error) {
+	for time.Now().Before(until) {
+		for _, n := range c.nodes {
+			for path, want := range map[string]int{"/health": http.StatusOK, "/v1/state/none/none": http.StatusNotFound} {
+				took, failed := timed(n.url+path, want)
+				slowest = max(slowest, took)
+				if failed != nil {
+					err = failed
+				}
 			}
-			time.Sleep(100 * time.Millisecond)
 		}
-		told <- slowest
-	}()
-	return told
+		time.Sleep(100 * time.Millisecond)
+	}
+	return slowest, err
 }
 
-func timed(t *testing.T, url string, want int) time.Duration {
+func timed(url string, want int) (time.Duration, error) {
 	begin := time.Now()
-	resp, err := http.Get(url)
+	resp, err := (&http.Client{Timeout: testTimeout}).Get(url)
 	if err != nil {
-		t.Error(err)
-		return 0
+		return 0, err
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, resp.Body)
 	if resp.StatusCode != want {
-		t.Errorf("%s: status %d", url, resp.StatusCode)
+		err = fmt.Errorf("%s: status %d", url, resp.StatusCode)
 	}
-	return time.Since(begin)
+	return time.Since(begin), err
 }

@@ -29,9 +29,12 @@ func TestReadme(t *testing.T) {
 	c := startCluster(t)
 	commands := strings.NewReplacer(
 		"localhost:7474", c.nodes[0].url, "localhost:7475", c.nodes[1].url, "localhost:7476", c.nodes[2].url,
-		"curl -N", "! curl -sS --max-time 5 -N", "curl", "curl -sS", // the stream ends by its time alone
+		"curl -N", "begin curl -sS -N", "curl", "curl -sS",
 	).Replace(script.String())
-	out, err := exec.Command("bash", "-ec", commands).CombinedOutput()
+	// begin ends a stream, which goes on by itself, once it has begun.
+	const begin = `begin() { exec 3< <(exec timeout 30 "$@"); grep -m1 '^retry: ' <&3; kill $!; }
+`
+	out, err := exec.Command("bash", "-ec", begin+commands).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

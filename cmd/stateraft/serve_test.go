@@ -15,6 +15,7 @@ import (
 )
 
 func TestServeStopsOnSignal(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			p := startNode(t, t.TempDir())
@@ -27,6 +28,7 @@ func TestServeStopsOnSignal(t *testing.T) {
 
 // Ensure a node that is told to end while it reads its data does.
 func TestServeStopsWhileItOpens(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	startNode(t, dir).stop(t, syscall.SIGTERM)
 	log := filepath.Join(dir, "raft.db")
@@ -39,11 +41,14 @@ func TestServeStopsWhileItOpens(t *testing.T) {
 	addr := freeAddrs(t, 1)[0]
 	p := startProcess(t, "serve", "--data-dir", dir, "--node-id", "n1",
 		"--http-addr", addr, "--raft-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0")
-	for { // it listens first
+	for deadline := time.Now().Add(testTimeout); ; { // it listens first
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
 			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the node does not listen: %s", p.log)
 		}
 		select {
 		case <-p.done:
@@ -58,6 +63,7 @@ func TestServeStopsWhileItOpens(t *testing.T) {
 
 // A request in flight when the signal comes is answered before the end.
 func TestServeAnswersRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	p := startNode(t, t.TempDir())
 	conn, finish := halfRequest(t, p)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -69,13 +75,14 @@ func TestServeAnswersRequestsInFlight(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("request in flight: got %v, %v, want 200", resp, err)
 	}
-	<-p.done
+	p.waitEnd(t)
 	if code := p.cmd.ProcessState.ExitCode(); code != exitOK {
 		t.Errorf("exit code %d, want 0: %s", code, p.log)
 	}
 }
 
 func TestServeSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	p := startNode(t, t.TempDir())
 	halfRequest(t, p)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -108,6 +115,7 @@ func halfRequest(t *testing.T, p *process) (conn net.Conn, finish func()) {
 }
 
 func TestServeKeepsDataOverRestart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir() + "/new/data"
 	first := startNode(t, dir)
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
@@ -125,20 +133,18 @@ func TestServeKeepsDataOverRestart(t *testing.T) {
 }
 
 func TestServeRefusesDataDirInUse(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	startNode(t, dir)
 	second := startProcess(t, "serve", "--data-dir", dir, "--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0")
-	select {
-	case <-second.done:
-	case <-time.After(testTimeout):
-		t.Fatal("a second process on the same data directory goes on")
-	}
+	second.waitEnd(t)
 	if code := second.cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(second.log.String(), "in use by another process") {
 		t.Errorf("exit code %d with %q, want 1 with the reason", code, second.log)
 	}
 }
 
 func TestServeMetrics(t *testing.T) {
+	t.Parallel()
 	p := startNode(t, t.TempDir())
 	text := get(t, p.url+"/metrics")
 	for _, name := range []string{"go_goroutines", "process_open_fds"} {
@@ -149,6 +155,7 @@ func TestServeMetrics(t *testing.T) {
 }
 
 func TestServeLimitsValues(t *testing.T) {
+	t.Parallel()
 	p := startNode(t, t.TempDir(), "--max-value-bytes", "1KiB")
 	body := fmt.Sprintf(`{"value":"%s"}`, strings.Repeat("x", 1024))
 	resp, err := http.Post(p.url+"/v1/state/wf/key", "application/json", strings.NewReader(body))

@@ -57,20 +57,14 @@ func writePEM(t *testing.T, path, kind string, data []byte) {
 // One pair of files is enough for both ends: the client's configuration is
 // that of a node that calls another.
 func TestServeTLS(t *testing.T) {
+	t.Parallel()
 	f := writeCertificate(t)
 	p := startProcess(t, "serve", "--data-dir", t.TempDir(), "--log-format", "json",
 		"--http-addr", "127.0.0.1:0", "--raft-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0",
 		"--tls-cert", f.cert, "--tls-key", f.key, "--tls-ca", f.ca,
 		"--peer-tls-cert", f.cert, "--peer-tls-key", f.key, "--peer-tls-ca", f.ca)
-	var url string
-	select {
-	case url = <-p.log.serving:
-		url = strings.Replace(url, "http:", "https:", 1)
-	case <-p.done:
-		t.Fatalf("the node has ended: %s", p.log)
-	case <-time.After(testTimeout):
-		t.Fatalf("the node does not serve: %s", p.log)
-	}
+	p.waitServing(t)
+	url := strings.Replace(p.url, "http:", "https:", 1)
 
 	config, err := f.mutual()
 	if err != nil {
