@@ -142,7 +142,8 @@ func TestRetryTable(t *testing.T) {
 			t.Run(tt.name+"/"+call.name, func(t *testing.T) {
 				config := client.Config{AttemptTimeout: 5 * time.Second, MaxAttempts: 2}
 				if strings.Contains(tt.name, "in time") {
-					config.AttemptTimeout = 500 * time.Millisecond // the second endpoint's, too
+					t.Parallel()
+					config.AttemptTimeout = 2 * time.Second // the second endpoint's, too
 				}
 				handlers := []http.Handler{tt.node, success}
 				if tt.node == nil {
@@ -321,7 +322,8 @@ func TestBackupAsksTheNext(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			config := client.Config{AttemptTimeout: 5 * time.Second}
 			if strings.Contains(tt.name, "in time") {
-				config.AttemptTimeout = 500 * time.Millisecond // the second endpoint's, too
+				t.Parallel()
+				config.AttemptTimeout = 2 * time.Second // the second endpoint's, too
 			}
 			c := connect(t, config, tt.first, http.HandlerFunc(node))
 			var b strings.Builder
@@ -484,7 +486,7 @@ func TestBackupRetryAfter(t *testing.T) {
 // is known not to have happened if there is nowhere else.
 func TestNoConnection(t *testing.T) {
 	next := httptest.NewServer(success)
-	defer next.Close()
+	t.Cleanup(next.Close)
 	alive := next.Listener.Addr().String()
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == alive {
@@ -503,8 +505,9 @@ func TestNoConnection(t *testing.T) {
 		{"not even to begin TLS", []string{"https://dropped"}, client.ErrUnreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c := connect(t, client.Config{
-				Endpoints: tt.endpoints, AttemptTimeout: 500 * time.Millisecond, MaxAttempts: 2,
+				Endpoints: tt.endpoints, AttemptTimeout: 2 * time.Second, MaxAttempts: 2,
 				HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dial}},
 			})
 			_, err := c.State.Set(t.Context(), "wf", "k", 1)

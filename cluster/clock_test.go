@@ -38,27 +38,34 @@ func testWrongWallClock(t *testing.T, ahead time.Duration, all bool) {
 	ended.Ops[0].Ttl = time.Millisecond.Microseconds()
 	kept := clustertest.Set("ns", "kept", "1")
 	kept.Ops[0].Ttl = ttl.Microseconds()
-	if _, err := c.Nodes[0].Propose(within(t, 5*time.Second), ended); err != nil {
+	if _, err := c.Nodes[0].Propose(within(t, clustertest.Patience), ended); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
-	if _, err := c.Nodes[1].Propose(within(t, 5*time.Second), kept); err != nil {
+	if _, err := c.Nodes[1].Propose(within(t, clustertest.Patience), kept); err != nil {
 		t.Fatal(err)
 	}
-	for c.Nodes[2].Get(t, "ns", "ended") != "" {
-		time.Sleep(time.Millisecond)
-	}
+	awaitEnd(t, c.Nodes[2], "ended")
 	leads := restartWithShift(t, c, shifts[:], ahead, all)
 	late := max(ttl, time.Since(begin)) + 10*time.Second // the restart may have taken longer than the key lasts
 	if got := leads.Get(t, "ns", "ended"); got != "" {
 		t.Error("a key that had ended came back")
 	}
-	for leads.Get(t, "ns", "kept") != "" {
-		time.Sleep(time.Millisecond)
-	}
+	awaitEnd(t, leads, "kept")
 	if took := time.Since(begin); took < ttl || took > late {
 		t.Errorf("a TTL of %v took %v, want %v at most", ttl, took, late)
 	}
+}
+
+// awaitEnd waits until the node shows the key no more.
+func awaitEnd(t *testing.T, n *clustertest.Node, key string) {
+	t.Helper()
+	clustertest.Eventually(t, "the end of "+key, func() error {
+		if n.Get(t, "ns", key) != "" {
+			return errors.New("it is there")
+		}
+		return nil
+	})
 }
 
 // restartWithShift restarts all nodes with a wall clock that is wrong, or the

@@ -3,12 +3,15 @@ package cluster_test
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stateraft/stateraft/cluster"
 	"github.com/stateraft/stateraft/cluster/clustertest"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
 // An unanswered connection, once silent, is as to a host that was paused.
@@ -35,7 +38,7 @@ func (u unanswered) Read(p []byte) (int, error) {
 // does for 5 s: a process that is told to end has less.
 func TestCloseWaitsForNobody(t *testing.T) {
 	t.Parallel()
-	const soon = 3 * time.Second
+	const soon = 4500 * time.Millisecond
 	var silent atomic.Bool
 	lost := make(chan struct{}, 1)
 	first := true
@@ -64,10 +67,10 @@ func TestCloseWaitsForNobody(t *testing.T) {
 }
 
 // Ensure a node closes without having its disk do first what can be done at the
-// next start: here, to cut the log behind a snapshot in 12 steps of 300 ms.
+// next start: here, to cut the log behind a snapshot in 12 steps of 600 ms.
 func TestCloseLeavesTheLogUncut(t *testing.T) {
 	t.Parallel()
-	const entries, soon = 3000, 2 * time.Second
+	const entries, soon = 3000, 4 * time.Second
 	var slow atomic.Bool
 	written := make(chan struct{}, 100)
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) {
@@ -75,16 +78,27 @@ func TestCloseLeavesTheLogUncut(t *testing.T) {
 		cfg.Tuning.BeforeWrite = func() error {
 			if slow.Load() {
 				written <- struct{}{}
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(600 * time.Millisecond)
 			}
 			return nil
 		}
 	})
 	n := c.Nodes[0]
 	c.WaitReady(n)
-	for range entries {
-		n.Set(t, "ns", "k", "1")
+	n.Set(t, "ns", "k", "1")
+	entry, err := fsm.Encode(&fsmpb.Entry{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	var applied sync.WaitGroup
+	for range entries { // all at once: raft writes together what waits
+		applied.Go(func() {
+			if err := n.Raft().Apply(entry, clustertest.Patience).Error(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	applied.Wait()
 	slow.Store(true)
 	cut := n.Raft().Snapshot()
 	<-written

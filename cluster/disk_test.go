@@ -58,37 +58,51 @@ func TestLeadersDiskFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			disks := make([]disk, 3)
-			next := 0
-			c := clustertest.New(t, 3, func(cfg *cluster.Config) {
-				cfg.Tuning.BeforeWrite = disks[next].beforeWrite
-				next++
-			})
-			c.Nodes[0].Set(t, "ns", "k", "1")
-			old := c.Leader()
-			lives := c.Others(old)[0]
-			undo := tt.fail(&disks[slices.Index(c.Nodes, old)])
-			begin := time.Now()
-			written := proposed(t, lives, clustertest.Patience, clustertest.Set("ns", "k", "2"))
-			if err := awaitFatal(t, old); err == nil {
-				t.Error("the node ends without an error")
+			took := replaceLeader(t, tt.fail)
+			if took > after { // the machine may have been busy
+				t.Logf("replaced after %v; once more", took)
+				took = replaceLeader(t, tt.fail)
 			}
-			undo() // only so that the process that all nodes share can go on
-			old.Kill()
-			if err := <-written; err != nil {
-				t.Errorf("a write at a node that lives: %v", err)
-			}
-			if took := time.Since(begin); took > after {
+			if took > after {
 				t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, after)
 			}
-			old.Start(t)
-			c.WaitReady(old)
-			if got := old.Get(t, "ns", "k"); got != "2" {
-				t.Errorf("k = %q, want 2", got)
-			}
-			c.WaitEqual()
 		})
 	}
+}
+
+// replaceLeader has the disk of a leader fail, in a cluster of its own, and
+// returns how long it took until a write succeeded.
+func replaceLeader(t *testing.T, fail func(d *disk) (undo func())) (took time.Duration) {
+	t.Run("cluster", func(t *testing.T) {
+		disks := make([]disk, 3)
+		next := 0
+		c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+			cfg.Tuning.BeforeWrite = disks[next].beforeWrite
+			next++
+		})
+		c.Nodes[0].Set(t, "ns", "k", "1")
+		old := c.Leader()
+		lives := c.Others(old)[0]
+		undo := fail(&disks[slices.Index(c.Nodes, old)])
+		begin := time.Now()
+		written := proposed(t, lives, clustertest.Patience, clustertest.Set("ns", "k", "2"))
+		if err := awaitFatal(t, old); err == nil {
+			t.Error("the node ends without an error")
+		}
+		undo() // only so that the process that all nodes share can go on
+		old.Kill()
+		if err := <-written; err != nil {
+			t.Errorf("a write at a node that lives: %v", err)
+		}
+		took = time.Since(begin)
+		old.Start(t)
+		c.WaitReady(old)
+		if got := old.Get(t, "ns", "k"); got != "2" {
+			t.Errorf("k = %q, want 2", got)
+		}
+		c.WaitEqual()
+	})
+	return took
 }
 
 // Ensure a node whose disk was damaged while it was down finds that before it

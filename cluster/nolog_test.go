@@ -35,6 +35,15 @@ func (e ends) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+func (e ends) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-e:
+	case <-time.After(clustertest.Patience):
+		t.Fatal("raft has not come to the end of its log")
+	}
+}
+
 // Ensure a node whose log fails, with whichever of its first writes, says so
 // once and closes, and that Raft does not end the process before.
 func TestLogFails(t *testing.T) {
@@ -65,9 +74,11 @@ func testLogFails(t *testing.T, writes int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for err == nil {
+	for patience := time.After(clustertest.Patience); err == nil; {
 		select {
 		case err = <-told:
+		case <-patience:
+			t.Fatal("nothing was told of the log")
 		case <-time.After(time.Millisecond):
 			go n.Propose(within(t, time.Second), clustertest.Set("ns", "k", "1"))
 		}
@@ -76,7 +87,7 @@ func testLogFails(t *testing.T, writes int64) {
 		t.Errorf("it was told of %v, want %v", err, errBroken)
 	}
 	if writes != 1 { // else it has a term and no configuration, and never stands for election
-		<-ended
+		ended.await(t)
 	}
 	closesSoon(t, n)
 	if len(told) > 0 {
@@ -118,10 +129,10 @@ func TestTermIsNotSaved(t *testing.T) {
 		}
 	}
 	leader.Kill()
-	if err := <-n.Fatal; !errors.Is(err, errBroken) {
+	if err := awaitFatal(t, n); !errors.Is(err, errBroken) {
 		t.Errorf("the node ends for %v, want %v", err, errBroken)
 	}
-	<-ended
+	ended.await(t)
 	closesSoon(t, n.Node)
 	n.Node = nil
 }

@@ -30,6 +30,7 @@ func TestBackupIsOfItsLog(t *testing.T) {
 	var backups []*fsm.Backup
 	var files [][]byte
 	stop := everything(t, from)
+	defer stop()
 	for range 10 {
 		if err := from.WaitChange(within(t, clustertest.Patience), from.State().Stats().Revision+50); err != nil {
 			t.Fatal(err)
@@ -44,18 +45,26 @@ func TestBackupIsOfItsLog(t *testing.T) {
 	last := from.State().Stats()
 	from.Stop(t)
 
-	s, next := fsm.New(), 0
+	// Several entries may have the revision of a backup: a new leader's first one
+	// changes no key, but the instants at which keys end.
+	s, next, equal := fsm.New(), 0, make([]bool, len(backups))
 	replay(t, from.Config.DataDir, last.Index, s, func() {
-		if next < len(backups) && s.Stats().Revision == backups[next].Info().Revision {
-			info := backups[next].Info()
-			if !bytes.Equal(saved(t, s.Backup(info.ClusterID, info.Created, "")), files[next]) {
-				t.Errorf("the backup of revision %d is not that of the log up to there", info.Revision)
-			}
+		revision := s.Stats().Revision
+		for next < len(backups) && backups[next].Info().Revision < revision {
 			next++
 		}
+		if next < len(backups) && !equal[next] && backups[next].Info().Revision == revision {
+			info := backups[next].Info()
+			equal[next] = bytes.Equal(saved(t, s.Backup(info.ClusterID, info.Created, "")), files[next])
+		}
 	})
-	if st := s.Stats(); next != len(backups) || st.Hash != last.Hash {
-		t.Errorf("%d of %d backups met; hash %x after the log, %x at the node", next, len(backups), st.Hash, last.Hash)
+	for i, b := range backups {
+		if !equal[i] {
+			t.Errorf("the backup of revision %d is not that of the log up to there", b.Info().Revision)
+		}
+	}
+	if st := s.Stats(); st.Hash != last.Hash {
+		t.Errorf("hash %x after the log, %x at the node", st.Hash, last.Hash)
 	}
 
 	target := clustertest.New(t, 1, nil).Nodes[0]

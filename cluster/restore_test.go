@@ -85,9 +85,10 @@ func TestRestoreElsewhere(t *testing.T) {
 			}
 		})
 	}
+	halt := func() { stop(); load.Wait() }
+	defer halt()
 	data := takeBackup(t, from)
-	stop()
-	load.Wait()
+	halt()
 
 	done, err := restore(to, bytes.NewReader(data), asIs)
 	if err != nil {
@@ -242,8 +243,8 @@ func TestRestoreLeaderDies(t *testing.T) {
 	err := <-result
 	t.Logf("the restore over the leader's death: %v", err)
 	if err != nil {
-		if n.State().Stats().Keys != 1 {
-			t.Errorf("%d keys after a restore that failed (%v)", n.State().Stats().Keys, err)
+		if keys := n.State().Stats().Keys; keys != 1 {
+			t.Errorf("%d keys after a restore that failed (%v)", keys, err)
 		}
 		if _, err := restore(n, bytes.NewReader(data), asIs); err != nil {
 			t.Fatalf("the restore, repeated: %v", err)

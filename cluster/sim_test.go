@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"flag"
+	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,16 +34,27 @@ func TestSimulation(t *testing.T) {
 	if seeds == 0 {
 		seeds = 150 * simRounds()
 	}
-	s := newSimulator(t)
-	begun, steps := time.Now(), 0
-	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
-		run := s.run(t, seed)
-		if steps += run.steps; run.violation != "" {
-			t.Fatalf("seed %d, after %d steps: %s\nreplay: go test ./cluster -run 'TestSimulation$' -sim.seed %d -sim.seeds 1", seed, run.steps, run.violation, seed)
-		}
+	shards := min(uint64(runtime.GOMAXPROCS(0)), seeds) // a schedule keeps one processor busy
+	begun := time.Now()
+	var steps atomic.Int64
+	var found atomic.Bool
+	t.Cleanup(func() {
+		took := time.Since(begun)
+		t.Logf("%d schedules, %d steps in %v: %.0f schedules a minute", seeds, steps.Load(), took.Round(time.Millisecond), float64(seeds)/took.Minutes())
+	})
+	for shard := range shards {
+		t.Run(fmt.Sprint("shard ", shard), func(t *testing.T) {
+			t.Parallel()
+			s := newSimulator(t)
+			for seed := *simFirst + shard; seed < *simFirst+seeds && !found.Load(); seed += shards {
+				run := s.run(t, seed)
+				if steps.Add(int64(run.steps)); run.violation != "" {
+					found.Store(true)
+					t.Fatalf("seed %d, after %d steps: %s\nreplay: go test ./cluster -run 'TestSimulation$' -sim.seed %d -sim.seeds 1", seed, run.steps, run.violation, seed)
+				}
+			}
+		})
 	}
-	took := time.Since(begun)
-	t.Logf("%d schedules, %d steps in %v: %.0f schedules a minute", seeds, steps, took.Round(time.Millisecond), float64(seeds)/took.Minutes())
 }
 
 func simRounds() uint64 {

@@ -64,7 +64,8 @@ func behind(text string) func([]byte) int {
 
 // Ensure a bit that flips in a snapshot while the node runs is found before
 // the snapshot is sent to another node or read at a restart, and that the node
-// heals of it, also when nobody writes any more.
+// heals of it, also when nobody writes any more. That it is found wherever it is,
+// TestFlippedSnapshots ensures.
 func TestSnapshotDamagedWhileRunning(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -72,15 +73,11 @@ func TestSnapshotDamagedWhileRunning(t *testing.T) {
 		at     func([]byte) int
 		newest bool // of the two; else the one before
 	}{
-		{"first byte of the state", "state.bin", func([]byte) int { return 0 }, true},
-		{"middle of the state", "state.bin", func(d []byte) int { return len(d) / 2 }, true},
-		{"last byte of the state", "state.bin", func(d []byte) int { return len(d) - 1 }, true},
+		{"state", "state.bin", func(d []byte) int { return len(d) / 2 }, true},
 		{"the one before", "state.bin", func(d []byte) int { return len(d) / 2 }, false},
-		{"index", "meta.json", behind(`"Index":`), true},
-		{"term", "meta.json", behind(`"Term":`), true},
+		{"index, which orders them", "meta.json", behind(`"Index":`), true},
 		{"a vote", "meta.json", behind(`"Suffrage":`), true},
-		{"an address", "meta.json", behind(`"Address":"127.0.0.1:`), true},
-		{"braces", "meta.json", func([]byte) int { return 0 }, true},
+		{"a brace, and raft lists it no more", "meta.json", func([]byte) int { return 0 }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

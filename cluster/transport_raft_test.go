@@ -100,6 +100,14 @@ func has(command string) func([]string) bool {
 	return func(commands []string) bool { return slices.Contains(commands, command) }
 }
 
+// upToLast returns the commands ahead of "last". That may be there twice, if its
+// first leader was deposed: later ones do not count.
+func (m *raftMember) upToLast(t *testing.T) []string {
+	t.Helper()
+	commands := m.await(t, has("last"))
+	return commands[:slices.Index(commands, "last")]
+}
+
 // cutLinks says which nodes cannot reach each other. All members share one.
 type cutLinks struct {
 	mu      sync.Mutex
@@ -240,9 +248,9 @@ func TestRaftOverTransport(t *testing.T) {
 	}
 	heal(members)
 	propose(t, members, "last")
-	want := members[0].await(t, has("last"))
+	want := members[0].upToLast(t)
 	for _, m := range members[1:] {
-		if got := m.await(t, has("last")); !slices.Equal(got, want) {
+		if got := m.upToLast(t); !slices.Equal(got, want) {
 			t.Errorf("%s has applied %v, want %v", m.id, got, want)
 		}
 	}
@@ -307,14 +315,9 @@ func TestNoticesKeepLogsEqual(t *testing.T) {
 	wg.Wait()
 	heal(members)
 	leader := propose(t, members, "last")
-	// "last" may be there twice, if its first leader was deposed: later ones do not count.
-	upToLast := func(m *raftMember) []string {
-		commands := m.await(t, has("last"))
-		return commands[:slices.Index(commands, "last")]
-	}
-	want := upToLast(leader)
+	want := leader.upToLast(t)
 	for _, m := range members {
-		if got := upToLast(m); !slices.Equal(got, want) {
+		if got := m.upToLast(t); !slices.Equal(got, want) {
 			t.Errorf("%s and %s have applied different commands", m.id, leader.id)
 		}
 	}

@@ -99,11 +99,13 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-func (l *lines) count(what string) int {
+func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), what)
+	return l.text.String()
 }
+
+func (l *lines) count(what string) int { return strings.Count(l.String(), what) }
 
 func (l *lines) await(t *testing.T, what string, times int) {
 	t.Helper()
@@ -180,7 +182,8 @@ func (l tenure) says(t *testing.T, what string) bool {
 }
 
 // inOneTerm runs a test of one leader until it says that this leader led to the
-// end: a busy machine can depose any at any time, and nothing is learnt then.
+// end, and in time: a busy machine can depose any at any time, and nothing is
+// learnt then.
 // Every try is a test of its own, with a cluster of its own.
 func inOneTerm(t *testing.T, test func(t *testing.T) (led bool)) {
 	t.Helper()
@@ -191,7 +194,7 @@ func inOneTerm(t *testing.T, test func(t *testing.T) (led bool)) {
 			return
 		}
 	}
-	t.Error("the leader lost its leadership before the end, ten times")
+	t.Error("no try of ten led to an end")
 }
 
 // awaitFatal waits until the node stops by itself.
@@ -267,7 +270,7 @@ func wedgeReplicationToAll(t *testing.T) (led bool) {
 	f.mu.Lock()
 	f.id = allNodes
 	f.mu.Unlock()
-	written := proposed(t, c.Nodes[1], 45*time.Second, clustertest.Set("ns", "k", "1"))
+	written := proposed(t, c.Nodes[1], tickPatience+clustertest.Patience, clustertest.Set("ns", "k", "1"))
 	patience := time.After(tickPatience)
 	for ended := false; !ended; {
 		select {
@@ -347,8 +350,12 @@ func wedgeConnection(t *testing.T) (led bool) {
 	if l.over() {
 		return false
 	}
-	if armed.Load() || took > 4*time.Second {
-		t.Errorf("the follower was served after %v, and the connection not wedged: %v", took, armed.Load())
+	if armed.Load() {
+		t.Error("the connection was not wedged")
+	}
+	if took > 4*time.Second {
+		t.Logf("the follower was served after %v: raft itself may have given the connection up", took)
+		return false
 	}
 	if cuts < 1 {
 		t.Errorf("%v cuts, want 1 at least", cuts)
@@ -467,7 +474,7 @@ func TestSlowFollowerKeepsLeader(t *testing.T) {
 			awaitKey(t, slow, "k", "2")
 			for i := range logs {
 				if logs[i].count("wedged")+logs[i].count("answers no write") > 0 {
-					t.Errorf("a leader blames itself:\n%s", logs[i].text.String())
+					t.Errorf("a leader blames itself:\n%s", logs[i].String())
 				}
 			}
 		})

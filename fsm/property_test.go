@@ -244,13 +244,13 @@ func TestReplayEqualsRestore(t *testing.T) {
 			bytes []byte
 		}
 		var images []frozen
-		for range 500 {
+		for i := range 500 {
 			l := g.next()
 			sameApplied(t, l.index, l.applyTo(t, replayed), l.want)
 			for _, s := range others {
 				sameApplied(t, l.index, l.applyTo(t, s), l.want)
 			}
-			if g.one(25) {
+			if g.one(25) || i == 250 {
 				source := pick(g, append(others, replayed)...)
 				im := frozen{source.Freeze(), save(t, source)}
 				images = append(images, im)

@@ -21,8 +21,9 @@ func TestMetrics(t *testing.T) {
 	eventually(t, "the stream is level", x.allLevel)
 	x.set("wf", "k", "1")
 	r.event()
-	eventually(t, "the delivery is counted", func() bool {
-		return strings.Contains(x.get("/metrics").body, "stateraft_stream_lag_seconds_count 1\n")
+	eventually(t, "the delivery and the stream's request are counted", func() bool {
+		body := x.get("/metrics").body
+		return strings.Contains(body, "stateraft_stream_lag_seconds_count 1\n") && strings.Contains(body, `/stream"} 2`)
 	})
 	a := x.ok(x.get("/metrics"), "")
 	for _, want := range []string{

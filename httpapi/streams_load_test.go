@@ -17,6 +17,7 @@ import (
 
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/stream"
 )
 
 // collect reads the events of a stream until it ends.
@@ -24,10 +25,10 @@ func collect(r *reader) <-chan []told {
 	done := make(chan []told, 1)
 	go func() {
 		var all []told
+		defer func() { done <- all }() // also if event fails the test
 		for {
 			e, ok := r.event()
 			if !ok {
-				done <- all
 				return
 			}
 			all = append(all, e)
@@ -242,7 +243,11 @@ func TestResumeAfterEveryByte(t *testing.T) {
 // A subscriber that reads nothing while much happens costs little, harms
 // nobody, and is brought up to date when it reads.
 func TestNeverReads(t *testing.T) {
-	x := newAPI(t, func(c *Config) { c.KeepAlive = time.Hour })
+	x := newAPI(t)
+	x.server.streams = stream.New(stream.Config{
+		Source: x.cluster, Change: changeData, Entry: entryData, MaxStreams: 2, KeepAlive: time.Hour,
+		Stall: time.Hour, // the default is little for all that happens while one sleeps
+	})
 	addr := x.serve()
 	sleeper := open(t, addr, streamPath)
 	sleeper.blocks(opened(0))
@@ -254,6 +259,7 @@ func TestNeverReads(t *testing.T) {
 	before := heap()
 	for done := 0; done < writes; done += batch {
 		x.cluster.proposeMany(t, set, batch)
+		_ = awake.conn.SetReadDeadline(time.Now().Add(patience))
 		for i := range batch {
 			awake.skim(uint64(done + i + 1))
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,13 +20,22 @@ type network struct {
 	down  map[link]bool
 }
 
-// freeAddrs returns n addresses that nobody listens at, below the ports that
-// outgoing connections take: one of those could have it when a node restarts.
+const firstPort, ports = 10_000, 20_000 // below those that outgoing connections take
+
+// A process begins at some port, so that two seldom meet.
+var (
+	beginPort = rand.Uint64N(ports)
+	triedPort atomic.Uint64
+)
+
+// freeAddrs returns n addresses that nobody listens at, and that it has not
+// returned before: somebody else could have one when its node restarts.
 func freeAddrs(tb testing.TB, n int) []string {
 	tb.Helper()
 	var addrs []string
 	for tries := 0; len(addrs) < n; tries++ {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10_000+rand.IntN(20_000)))
+		port := firstPort + (beginPort+triedPort.Add(1))%ports
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.FormatUint(port, 10))
 		if err == nil {
 			defer l.Close()
 			addrs = append(addrs, l.Addr().String())

@@ -43,16 +43,37 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patience is how long the package waits for what must come about.
+const patience = 20 * time.Second
+
 // A bench is a proxy between a caller and an upstream that records what
 // reaches it.
 type bench struct {
 	url      string // of the proxy, /api/v1 included
 	proxy    *Proxy
 	upstream *recorder
-	log      *bytes.Buffer // read only when nothing is under way
+	log      *log
 	metrics  *prometheus.Registry
 
 	writeTimeout time.Duration // that the server in front sets, if above 0
+}
+
+// A log is written by many goroutines.
+type log struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // errNoLeader stands for any error of a lookup.
@@ -80,7 +101,7 @@ func lookup(_ context.Context, subject string, keys []string) ([]inject.Entry, e
 
 func newBench(t testing.TB, answer http.HandlerFunc, options ...func(*Config)) *bench {
 	t.Helper()
-	b := &bench{upstream: &recorder{answer: answer}, log: new(bytes.Buffer), metrics: prometheus.NewRegistry()}
+	b := &bench{upstream: &recorder{answer: answer}, log: new(log), metrics: prometheus.NewRegistry()}
 	up := httptest.NewServer(b.upstream)
 	t.Cleanup(up.Close)
 	c := Config{
@@ -97,6 +118,7 @@ func newBench(t testing.TB, answer http.HandlerFunc, options ...func(*Config)) *
 	t.Cleanup(b.proxy.Close)
 	front := httptest.NewServer(http.HandlerFunc(b.serve))
 	t.Cleanup(front.Close)
+	t.Cleanup(up.CloseClientConnections) // or what was not ended would hold the others up
 	b.url = front.URL + "/api/v1"
 	return b
 }
@@ -130,6 +152,16 @@ func writeError(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(e.Status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"error": e.Code, "message": e.Message})
+}
+
+// awaitEnd waits until the upstream has seen the end of its request.
+func awaitEnd(t *testing.T, ended <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("the upstream was not told that its caller has gone")
+	}
 }
 
 // A recorder is an upstream.

@@ -402,7 +402,7 @@ func TestTimeout(t *testing.T) {
 	if res.StatusCode != 504 || !strings.Contains(body, `"error":"upstream_timeout"`) {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
-	<-ended
+	awaitEnd(t, ended)
 }
 
 func TestInFlight(t *testing.T) {
@@ -421,7 +421,10 @@ func TestInFlight(t *testing.T) {
 	close(leave)
 	<-done
 	go func() { <-arrived }()
-	for res.StatusCode == 429 { // until the first has been counted out
+	for deadline := time.Now().Add(patience); res.StatusCode == 429; { // until the first has been counted out
+		if time.Now().After(deadline) {
+			t.Fatal("a request is counted that has been answered")
+		}
 		res, _ = b.post(t, "/messages", `{}`)
 	}
 }
@@ -492,7 +495,7 @@ func TestSecrets(t *testing.T) {
 		for _, f := range families {
 			said.WriteString(f.String())
 		}
-		said.Write(b.log.Bytes())
+		said.WriteString(b.log.String())
 		if strings.Contains(said.String(), "SECRET") || said.Len() == 0 {
 			t.Errorf("%s", said.String())
 		}
