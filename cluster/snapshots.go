@@ -195,7 +195,10 @@ func (s *snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 func (s *snapshots) open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	meta, r, err := s.FileSnapshotStore.Open(id)
 	if err == nil {
-		err = checkSeal(id, meta, r)
+		err = errors.Join(checkSeal(id, meta, r), s.checkSize(id, meta))
+		if err != nil {
+			r.Close()
+		}
 	}
 	if err != nil {
 		s.opened(id, false)
@@ -221,21 +224,28 @@ func (s *snapshots) opened(id string, ok bool) {
 	}
 }
 
-// checkSeal reads the seal and compares it. On an error r is closed.
-func checkSeal(id string, meta *raft.SnapshotMeta, r io.ReadCloser) error {
+// checkSeal reads the seal and compares it.
+func checkSeal(id string, meta *raft.SnapshotMeta, r io.Reader) error {
 	sum := make([]byte, sealBytes)
 	_, err := io.ReadFull(r, sum)
 	if err == nil && (meta.ID != id || !bytes.Equal(sum, seal(meta))) {
 		err = errors.New("its description is not what was sealed")
 	}
-	if err != nil {
-		return errors.Join(err, r.Close())
-	}
-	return nil
+	return err
 }
 
-// seal sums up what meta says, but for size and checksum, which the state
-// itself proves, and what older libraries read.
+// checkSize compares what is told to who is sent the snapshot, and who refuses it
+// if other bytes come.
+func (s *snapshots) checkSize(id string, meta *raft.SnapshotMeta) error {
+	info, err := os.Stat(filepath.Join(s.dir, id, snapshotState))
+	if err == nil && info.Size() != meta.Size {
+		err = fmt.Errorf("its description tells of %d bytes, and there are %d", meta.Size, info.Size())
+	}
+	return err
+}
+
+// seal sums up what meta says, but for checksum and size, which the state proves,
+// and what older libraries read.
 func seal(meta *raft.SnapshotMeta) []byte {
 	text, err := json.Marshal(&raft.SnapshotMeta{
 		Version: meta.Version, ID: meta.ID, Index: meta.Index, Term: meta.Term,
