@@ -3,7 +3,8 @@
 //
 // Nothing is decoded and encoded again. All bytes of the caller's body that
 // are not the mnx member stay as they are: the digits of numbers, the order of
-// members, members given twice, escapes, white space.
+// members, escapes, white space. Members given twice do as well, but for those
+// that this package reads, which are refused.
 //
 // The state becomes text in which a fixed line says that what follows is data,
 // and then there is one block for each key:
