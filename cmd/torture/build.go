@@ -25,6 +25,15 @@ func version(binary string) string {
 	return strings.Join(strings.Fields(string(out)), " ")
 }
 
+// ownHash is that of this program.
+func ownHash() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	return hash(self)
+}
+
 // hash tells one build from another.
 func hash(binary string) (string, error) {
 	f, err := os.Open(binary)

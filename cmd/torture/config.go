@@ -49,6 +49,7 @@ type config struct {
 	until      string
 
 	build     string // hash of the binary; prepare finds it
+	tester    string // hash of this program; prepare finds it
 	oldBinary string // path of old; empty: none
 }
 
@@ -80,7 +81,7 @@ promises. Exit codes: 0 it did, 1 it did not, 2 there was no test.
 	fs.StringVar(&c.report, "report", "torture-report", "directory for the report, the nodes' logs and the history; what it has of them is replaced")
 	fs.BoolVar(&c.loopback, "loopback", false, "no network namespaces, even where they can be had")
 	fs.BoolVar(&c.list, "list", false, "list faults and workloads, and with -seed the first rounds, and do nothing")
-	fs.BoolVar(&c.keep, "keep", false, "keep the nodes' data in the report's directory")
+	fs.BoolVar(&c.keep, "keep", false, "keep the nodes' data in the report's directory, as is done where a promise was broken")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -200,6 +201,9 @@ func (c *config) prepare(stderr io.Writer) (data string, err error) {
 		return "", errors.Join(fmt.Errorf("--binary %s is no program", c.binary), err)
 	}
 	if c.build, err = hash(c.binary); err != nil {
+		return "", err
+	}
+	if c.tester, err = ownHash(); err != nil {
 		return "", err
 	}
 	return data, os.MkdirAll(data, 0o700)

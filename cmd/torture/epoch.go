@@ -81,19 +81,21 @@ func (e *epoch) finish() {
 	finishing.Wait()
 	equal, cancel := context.WithTimeout(context.Background(), e.config.healLimit())
 	defer cancel()
+	idle := e.now()
 	unequal := e.cluster.WaitEqual(equal)
+	waited := e.now() - idle
 	unread := e.readFinal()
+	e.takeEnded(e.cluster, "")
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if unequal != nil {
-		e.hashes.Fail("%v after the end of all work: %v", e.config.healLimit(), unequal)
+		e.hashes.Fail("%v after the end of all work: %v", waited.Round(time.Millisecond), unequal)
 	}
 	e.hashes.Checked += len(e.cluster.Nodes)
 	for _, err := range unread {
 		e.liveness.Fail("%v", err)
 	}
-	e.takeEnded()
 }
 
 // readFinal records the keys of every node that shows all of them.
@@ -163,12 +165,30 @@ func (t *tester) conclude(e *epoch) {
 	t.mu.Lock()
 	t.digest.Add(h, workload.Probe, e.begin, t.epochs[e.number].End)
 	t.mu.Unlock()
-	if e.number == 0 || !check.AllOK(found) {
+	for _, v := range found {
+		if v.Undecided != nil {
+			t.giveUp(v.Undecided)
+		}
+	}
+	if more := t.blame(); e.number == 0 || more || !check.AllOK(found) {
 		if err := h.Save(filepath.Join(t.config.report, e.historyFile())); err != nil {
 			t.giveUp(err)
 		}
 	}
 	t.merge(e.number, found)
+}
+
+// blame reports whether the run itself has broken a promise since it was called
+// last.
+func (t *tester) blame() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.blamed
+	t.blamed = 0
+	for _, v := range t.own() {
+		t.blamed += v.Violations
+	}
+	return t.blamed > before
 }
 
 // check returns the verdicts on a history, and on how its workloads ended.

@@ -44,7 +44,7 @@ func parseMatrix(args []string, stderr io.Writer) (*matrixConfig, error) {
 
 Runs every row of the fault matrix with all workloads and several seeds. The
 result of each run is kept, and what is done is not done again for the same
-server: a pass that was interrupted goes on where it was. A broken promise does
+server by the same tester: a pass that was interrupted goes on where it was. A broken promise does
 not stop it. At the end it prints a table.
 `)
 	fs.DurationVar(&c.duration, "duration", time.Minute, "of each run")
@@ -148,7 +148,10 @@ func (c *matrixConfig) pass(stdout, stderr io.Writer) (*matrix.Pass, error) {
 		}
 	}
 	var err error
-	p.Build, err = hash(c.binary)
+	if p.Build, err = hash(c.binary); err != nil {
+		return nil, err
+	}
+	p.Tester, err = ownHash()
 	return p, err
 }
 

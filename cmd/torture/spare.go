@@ -44,6 +44,7 @@ func (e *epoch) startSpare(ctx context.Context) (*wire.Node, func(), error) {
 	cluster, err := node.Start(cfg)
 	stop := func() {
 		cluster.Stop()
+		e.takeEnded(cluster, "the other cluster: ")
 		os.RemoveAll(cfg.Dir)
 	}
 	if err == nil {

@@ -55,12 +55,13 @@ type tester struct {
 	faults   []report.Fault   // carried out
 	drifts   []history.Drift  // of clocks, by the time of the run
 	verdicts []*check.Verdict // of the checkers, over all epochs
+	blamed   int              // violations of the run itself that an epoch's history is kept for
 	unusable error            // why the run cannot be judged
 }
 
 // test runs the test and reports. The error says why nothing, or not all, could be
-// judged.
-func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Writer) (int, error) {
+// judged. The nodes' data stays where a violation was found.
+func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Writer) (code int, err error) {
 	chosen, specs, err := c.selected(isolated)
 	if err != nil {
 		return 0, err
@@ -72,9 +73,11 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 	if err := c.findOld(ctx, stderr); err != nil {
 		return 0, err
 	}
-	if !c.keep {
-		defer os.RemoveAll(data)
-	}
+	defer func() {
+		if !c.keep && code != exitViolation {
+			err = errors.Join(err, os.RemoveAll(data))
+		}
+	}()
 	t := newTester(c, isolated, stdout, specs)
 	cluster := node.Config{
 		Binary: c.binary, Old: c.oldBinary, Dir: data, LogDir: c.report, Size: c.nodes, Flags: strings.Fields(c.serveFlags), Slack: c.slack, Isolated: isolated,
@@ -109,7 +112,7 @@ func test(ctx context.Context, c *config, isolated bool, stdout, stderr io.Write
 
 func newTester(c *config, isolated bool, out io.Writer, specs []workload.Spec) *tester {
 	t := &tester{
-		config: c, isolated: isolated, out: out, specs: specs,
+		config: c, isolated: isolated, out: &lockedWriter{w: out}, specs: specs,
 		liveness: &check.Verdict{Name: "liveness", Promise: fmt.Sprintf("within %v after a fault all nodes are ready, vote, and follow one leader", c.healLimit())},
 		hashes:   &check.Verdict{Name: "hashes", Promise: "nodes at the same index have the same hash of their state"},
 		process:  &check.Verdict{Name: "processes", Promise: "no process ends by itself, and SIGTERM ends it well"},
@@ -156,7 +159,7 @@ func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, e
 	clearing.Wait()
 	stopWatching()
 	watched.Wait()
-	t.takeEnded()
+	t.takeEnded(t.cluster, "")
 	if len(t.epochs) == 0 {
 		return nil, context.Cause(ctx)
 	}
@@ -183,7 +186,7 @@ func (t *tester) report(used []history.Sample) *report.Run {
 		Command: t.config.command(), Seed: t.config.seed, Version: version(t.config.binary), Build: t.config.build,
 		Started: t.started, Duration: t.epochs[len(t.epochs)-1].End, Nodes: t.names(), Isolated: t.isolated,
 		Faults: t.faults, Workloads: t.workloads(), Skipped: t.skipped(),
-		Verdicts: verdicts, Digest: t.digest, Probe: workload.Probe, Epochs: t.epochs, Samples: used, Unusable: t.unusable,
+		Tester: t.config.tester, Verdicts: verdicts, Digest: t.digest, Probe: workload.Probe, Epochs: t.epochs, Samples: used, Unusable: t.unusable,
 	}
 	if n := len(r.Faults); n > 0 && r.Failed() == n && r.Unusable == nil {
 		r.Unusable = errors.New("none of the faults could be carried out")
@@ -195,28 +198,32 @@ func (t *tester) report(used []history.Sample) *report.Run {
 // ends.
 func (t *tester) watch(ctx context.Context) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
-	for verdict, watch := range map[*check.Verdict]func(context.Context) (int, []string){
+	for verdict, watch := range map[*check.Verdict]func(context.Context, func(string)) int{
 		t.hashes: t.cluster.WatchHashes, t.order: t.cluster.WatchOrder,
 	} {
 		wg.Go(func() {
-			looked, wrong := watch(ctx)
+			looked := watch(ctx, func(wrong string) {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				verdict.Fail("%s", wrong)
+			})
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			verdict.Checked += looked
-			for _, w := range wrong {
-				verdict.Fail("%s", w)
-			}
 		})
 	}
 	return wg
 }
 
-// takeEnded takes note of processes that ended by themselves.
-func (t *tester) takeEnded() {
+// takeEnded takes note of a cluster's processes that ended by themselves. Where
+// says in words which cluster that is.
+func (t *tester) takeEnded(c *node.Cluster, where string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for {
 		select {
-		case told := <-t.cluster.Ended:
-			t.process.Fail("%s", told)
+		case told := <-c.Ended:
+			t.process.Fail("%s%s", where, told)
 		default:
 			return
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/check"
 )
@@ -59,4 +60,16 @@ func (t *tester) merge(epoch int, found []*check.Verdict) {
 // tell tells of a violation while the run goes on.
 func (t *tester) tell(v *check.Verdict, told string) {
 	fmt.Fprintf(t.out, "VIOLATION of %s: %s\n", v.Name, told)
+}
+
+// lockedWriter is for those who tell at the same time.
+type lockedWriter struct {
+	mu sync.Mutex // guards w
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(text)
 }

@@ -15,7 +15,8 @@ const shownApart = time.Second
 // once a node's clocks were wrong: a backup holds them as instants), and
 // remembers the versions of what was deleted; tokens and ids from before are
 // recognised; a file that is damaged, or not asked to replace anything, is
-// refused and changes nothing.
+// refused and changes nothing. Of adds, which nobody follows, all that was
+// acknowledged by then is there.
 func Backup(h *history.History) *Verdict {
 	v := &Verdict{Name: "backup", Promise: "a backup is the state of its revision; a damaged one is refused and changes nothing"}
 	questions := map[string][]question{}
@@ -32,6 +33,8 @@ func Backup(h *history.History) *Verdict {
 			continue
 		case op.Key == "keys":
 			questions[op.Workflow] = append(questions[op.Workflow], question{op.Revision, func(s *state) { s.compareRestored(op, ends, h) }})
+		case op.Key == "adds":
+			addsRestored(v, h, op)
 		case op.Key == "token":
 			tokenUnknown(v, op)
 		case op.Key == "whole":
@@ -150,6 +153,34 @@ func mayHaveEnded(h *history.History, asked history.Op, workflow string, e histo
 		}
 	}
 	return false
+}
+
+// addsRestored compares adds with those that were acknowledged as of a revision
+// that the backup covers, or before it was asked for.
+func addsRestored(v *Verdict, h *history.History, restored history.Op) {
+	if restored.Outcome != history.OK {
+		v.Fail("%s cannot be listed after the restore of revision %d: %s", restored.Workflow, restored.Revision, restored.Error)
+		return
+	}
+	there := map[string]history.Entry{}
+	for _, e := range restored.Entries {
+		there[e.Key] = e
+	}
+	asked := time.Duration(0)
+	for _, op := range h.Of("backup") {
+		if op.Kind == history.Backup && op.Outcome == history.OK && op.Revision == restored.Revision {
+			asked = max(asked, op.Call)
+		}
+	}
+	for _, op := range h.Of("adds") {
+		isCovered := op.Revision > 0 && op.Revision <= restored.Revision || op.Return < asked
+		if op.Outcome != history.OK || op.Workflow != restored.Workflow || !isCovered {
+			continue
+		}
+		if e := there[op.Key]; e.Value != op.Value || e.Version != op.Version {
+			v.Fail("not restored from revision %d, asked for at %v: the %s, acknowledged with version %d at revision %d; there is %q at version %d", restored.Revision, asked, describe(op), op.Version, op.Revision, e.Value, e.Version)
+		}
+	}
 }
 
 func tokenUnknown(v *Verdict, op history.Op) {

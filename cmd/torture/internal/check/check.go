@@ -25,6 +25,10 @@ type Verdict struct {
 	Violations int      // in all
 	Told       []string // the first of them
 
+	// Undecided says why the checker has no answer, which is nobody's fault but
+	// the tester's. Nil: it has one.
+	Undecided error
+
 	// Tell is called with each violation that is told, at once. Nil: nobody is.
 	Tell func(told string)
 

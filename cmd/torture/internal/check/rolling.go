@@ -112,7 +112,7 @@ func counts(op history.Op, ready []Span) bool {
 // before reports whether the node counted as ready because of the process that
 // the step ended.
 func before(op history.Op, s Step, ready []Span) bool {
-	return slices.ContainsFunc(ready, func(r Span) bool { return r.Node == op.Node && r.From < s.Begin && op.Call <= r.To })
+	return slices.ContainsFunc(ready, func(r Span) bool { return r.Node == op.Node && r.From < s.Ended && op.Call <= r.To })
 }
 
 // longestGap is the longest time without the acknowledgement of a write by any

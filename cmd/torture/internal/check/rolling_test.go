@@ -50,6 +50,17 @@ func TestRolling(t *testing.T) {
 	}
 }
 
+// Ensure a process that says, while it ends, that it is ready is excused as one that
+// had said so before.
+func TestRollingReadyWhileItEnds(t *testing.T) {
+	const ms = time.Millisecond
+	steps := []Step{{Node: "n1", Begin: 100 * ms, Ended: 200 * ms, Ready: 300 * ms}}
+	h := &history.History{Ops: []history.Op{{Node: "n1", Kind: history.Set, Call: 180 * ms, Return: 181 * ms, Outcome: history.Refused, Error: "unreachable"}}}
+	if v := Rolling(h, steps, []Span{{"n1", 110 * ms, 215 * ms}}, 0); !v.OK() {
+		t.Errorf("told %q", v.Told)
+	}
+}
+
 // Ensure failures are excused at so many of the steps of a kind as they may
 // happen at, and at no more.
 func TestRollingExcused(t *testing.T) {

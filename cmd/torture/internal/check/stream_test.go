@@ -14,7 +14,7 @@ func event(kind string, revision, version uint64, old, value string) history.Eve
 
 func TestStream(t *testing.T) {
 	ops := []history.Op{
-		at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, del(true)), at(6, 7, set("3", 4)),
+		at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, del(true)), at(6, 7, lasting(ms, set("3", 4))),
 		at(8, 9, unknown(set("4", 0))), at(10, 11, refused(set("5", 0))),
 	}
 	for i := range ops {

@@ -62,11 +62,10 @@ func gather(workflow string, readers []*reader, v *Verdict) *truth {
 	byRevision := map[uint64]history.Event{}
 	var covered []hole
 	for _, r := range readers {
+		r.dropForeign(workflow, v)
 		from, last := r.From, r.From
 		for _, e := range r.events {
 			switch {
-			case e.Scope != "" && e.Scope != workflow:
-				v.Fail("%s: an event of %s in the stream of %s", r.name, e.Scope, workflow)
 			case e.Type == "synced":
 				covered = append(covered, hole{from, last})
 				from, last = e.Revision, e.Revision
@@ -150,6 +149,18 @@ type reader struct {
 	name string
 	history.Subscriber
 	events []history.Event
+}
+
+// dropForeign lets go of events of other workflows, which are no changes of
+// this one.
+func (r *reader) dropForeign(workflow string, v *Verdict) {
+	r.events = slices.DeleteFunc(r.events, func(e history.Event) bool {
+		isForeign := e.Scope != "" && e.Scope != workflow
+		if isForeign {
+			v.Fail("%s: an event of %s in the stream of %s", r.name, e.Scope, workflow)
+		}
+		return isForeign
+	})
 }
 
 // follow checks that the reader was told each change behind the one where it

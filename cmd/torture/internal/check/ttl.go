@@ -9,9 +9,10 @@ import (
 )
 
 // TTL checks keys that end: none is absent sooner than its TTL after the call
-// of its last acknowledged set, by the client's monotonic clock. One client
-// works on a key, always with the same TTL, so that a set of unknown outcome
-// can only put the end off. While a node's clock is known to be fast, keys may
+// of its last acknowledged set, by the client's monotonic clock, and one whose
+// last set gave no TTL is never absent until it is deleted. One client works on
+// a key, always with the same TTL, so that a set of unknown outcome can only put
+// the end off, or bring it back to a key that had none. While a node's clock is known to be fast, keys may
 // end early by as much as that gains. How late keys end is told.
 func TTL(h *history.History) *Verdict {
 	v := &Verdict{Name: "ttl", Promise: "a key never ends early, and is gone in the end"}
@@ -37,15 +38,23 @@ func TTL(h *history.History) *Verdict {
 // the key outlived its time as far as linearizable reads showed, if it is known
 // when that was.
 func lifetime(v *Verdict, h *history.History, ops []history.Op) (late time.Duration, ended bool) {
-	var set history.Op // the last acknowledged
-	unsure := false    // a set of unknown outcome came after it
+	var set history.Op  // the last acknowledged; zero: it may have been deleted
+	unsure := false     // a set of unknown outcome came after it
+	mayComeYet := false // one came at any time
 	for _, op := range ops {
 		switch {
+		case op.Kind == history.Delete && op.Outcome != history.Refused:
+			set, ended = history.Op{}, false
 		case op.Wrote():
 			set, unsure = op, false
 		case op.Outcome == history.Unknown && op.Kind.IsWrite():
-			unsure = true
+			unsure, mayComeYet = true, true
 		case op.Kind != history.Get || op.Outcome != history.OK || set.Version == 0:
+		case set.TTL == 0:
+			v.Checked++
+			if !op.Found && !mayComeYet {
+				v.Fail("absent in the %s, and the %s had given it no TTL", describe(op), describe(set))
+			}
 		case op.Found:
 			v.Checked++
 			if !op.Stale {

@@ -37,7 +37,29 @@ func (t *truth) compareWrites(v *Verdict, ops []history.Op) []question {
 		v.Fail("%s: %s at revision %d, which nobody wrote", t.workflow, value, of[0].Revision)
 	}
 	l.countDeletes(ops)
+	l.compareExpiries(ops)
 	return l.questions
+}
+
+// compareExpiries checks that only keys end by themselves whose last write gave
+// them a TTL. Steps of atomic writes give none.
+func (l *ledger) compareExpiries(ops []history.Op) {
+	lasting := map[string]history.Op{} // by value
+	for _, op := range ops {
+		if op.TTL == 0 && (op.Kind == history.Set || op.Kind == history.SetAt) {
+			lasting[op.Value] = op
+		}
+		for _, step := range op.Steps {
+			if step.Kind == history.Set {
+				lasting[step.Value] = op
+			}
+		}
+	}
+	for _, e := range l.changes {
+		if op, known := lasting[e.Old]; known && e.Type == "expire" {
+			l.v.Fail("%s/%s ended by itself at revision %d, and the %s had given it no TTL", l.workflow, e.Key, e.Revision, describe(op))
+		}
+	}
 }
 
 // find returns the change that wrote a value, if the write may be found among

@@ -19,7 +19,7 @@ import (
 )
 
 var crowdFaults = []Fault{
-	{Name: "slow-readers", Row: "H1", About: "300 streams whose clients stop reading, while large values are written", Kind: Load, Least: 1, Most: 5 * time.Second, begin: slowReaders},
+	{Name: "slow-readers", Row: "H1", About: "300 streams whose clients stop reading, while large values are written", Kind: Load, Least: 1, Most: 5 * time.Second, begin: slowReaders, needs: longHistory},
 	{Name: "watchers", Row: "H1", About: "5,000 streams, which all end and begin again at once, again and again", Kind: Load, Least: 1, Most: 6 * time.Second, begin: manyWatchers},
 	{Name: "slowloris", Row: "H2", About: "300 clients that send a header byte by byte, and 100 that say nothing more in the middle of one", Kind: Load, Least: 1, Most: 4 * time.Second, begin: slowloris},
 	{Name: "half-open", Row: "H2", About: "100 streams whose clients' host vanishes without a word", Kind: Network, Least: 1, Most: 4 * time.Second, begin: halfOpen},
@@ -37,6 +37,8 @@ const (
 	stormPause = 2 * time.Second
 	largeValue = 64 << 10
 	largePause = 10 * time.Millisecond
+	// watchedPause is long enough to send an event to every watcher in between.
+	watchedPause = 200 * time.Millisecond
 	// perStream bounds the memory that a stream may take whose client does not
 	// read, and slackMemory what a node may take for anything else meanwhile.
 	perStream   = 64 << 10
@@ -56,8 +58,12 @@ const (
 	proxyBegin = 2 * time.Second
 )
 
-// crowdWorkflow is nobody else's.
-const crowdWorkflow = "crowd"
+// crowdWorkflow, and those whose names begin so, are nobody else's.
+const (
+	crowdWorkflow = "crowd"
+	largeKey      = "large"
+	watchedKey    = "watched"
+)
 
 func streamRequest(n *node.Node, workflow string) []byte {
 	return []byte("GET /v1/state/" + workflow + " HTTP/1.1\r\nHost: n\r\nAccept: text/event-stream\r\n" + n.Authorization() + "\r\n")
@@ -169,13 +175,15 @@ func slowReaders(_ context.Context, s *Scene) (Hurt, error) {
 		c.(*net.TCPConn).SetReadBuffer(4 << 10)
 	}
 	value := strings.Repeat("x", largeValue)
-	writes := s.writer(largePause, func(ctx context.Context, n *node.Node) error { return n.Set(ctx, crowdWorkflow, "large", value) })
+	writes := s.writer(largePause, func(ctx context.Context, n *node.Node) error { return n.Set(ctx, crowdWorkflow, largeKey, value) })
 	what := fmt.Sprintf("opened %d streams of %d, read nothing, and wrote large values", len(conns), slowReaderCount)
 	var most int64
 	end := func(ctx context.Context) (err error) {
 		written := writes.end(ctx)
 		most, err = s.grown(before, len(conns))
-		return errors.Join(written, err, hangUp(conns))
+		hangUp(conns)
+		s.forget(ctx, crowdWorkflow, largeKey)
+		return errors.Join(written, err)
 	}
 	did := func() string { return fmt.Sprintf("%v: memory grew by %d MiB at most", writes, most>>20) }
 	return Hurt{What: what, End: end, Did: did}, nil
@@ -196,7 +204,8 @@ func (s *Scene) writer(pause time.Duration, write func(context.Context, *node.No
 }
 
 // manyWatchers opens as many streams as the limits of descriptors allow, and
-// lets all of them begin again at the same moment, again and again.
+// lets all of them begin again at the same moment, again and again, while what
+// they follow is written.
 func manyWatchers(_ context.Context, s *Scene) (Hurt, error) {
 	before := s.memory()
 	var limit syscall.Rlimit
@@ -207,15 +216,23 @@ func manyWatchers(_ context.Context, s *Scene) (Hurt, error) {
 	storms := repeat(stormPause, func() (err error) {
 		hangUp(conns)
 		conns, err = s.streams(count, crowdWorkflow)
+		if err == nil && len(conns) < count/2 {
+			err = fmt.Errorf("only %d streams of %d were opened", len(conns), count)
+		}
 		return err
 	})
+	writes := s.writer(watchedPause, func(ctx context.Context, n *node.Node) error {
+		return n.Set(ctx, crowdWorkflow, watchedKey, time.Now())
+	})
 	end := func(ctx context.Context) (err error) {
-		ended := storms.end(ctx)
+		ended := errors.Join(storms.end(ctx), writes.end(ctx))
 		most, err = s.grown(before, count)
-		return errors.Join(ended, err, hangUp(conns))
+		hangUp(conns)
+		s.forget(ctx, crowdWorkflow, watchedKey)
+		return errors.Join(ended, err)
 	}
 	did := func() string {
-		return fmt.Sprintf("%v, %d the last time: memory grew by %d MiB at most", storms, len(conns), most>>20)
+		return fmt.Sprintf("%v, %d the last time, and wrote %v: memory grew by %d MiB at most", storms, len(conns), writes, most>>20)
 	}
 	return Hurt{What: fmt.Sprintf("opened %d streams again and again", count), End: end, Did: did}, nil
 }
@@ -367,6 +384,10 @@ const (
 // as can be, and of about a minute else.
 func shortHistory(c *node.Config) { c.Flags = append(c.Flags, "--history-events", "20000") }
 
+// longHistory holds the large values of some minutes: by default they would push
+// out changes that streams count on being remembered.
+func longHistory(c *node.Config) { c.Flags = append(c.Flags, "--history-bytes", "256MiB") }
+
 // compacting makes more changes than the history holds. What must become of
 // streams that begin at its end, and of lists, is for the workloads.
 func compacting(_ context.Context, s *Scene) (Hurt, error) {
@@ -376,15 +397,17 @@ func compacting(_ context.Context, s *Scene) (Hurt, error) {
 	}
 	var writers []*repetition
 	var all repetition
+	workflowOf := func(writer int) string { return fmt.Sprintf("%s-%d", crowdWorkflow, writer) }
 	for i := range compactWriters {
-		workflow := fmt.Sprintf("%s-%d", crowdWorkflow, i)
+		workflow := workflowOf(i)
 		writers = append(writers, s.writer(time.Millisecond, func(ctx context.Context, n *node.Node) error { return n.SetAll(ctx, workflow, keys, 0) }))
 	}
 	return Hurt{What: fmt.Sprintf("made %d changes at once, as often as could be", compactKeys), End: func(ctx context.Context) error {
 		var errs []error
-		for _, w := range writers {
+		for i, w := range writers {
 			errs = append(errs, w.end(ctx))
 			all.add(w)
+			s.forget(ctx, workflowOf(i), keys...)
 		}
 		return errors.Join(errs...)
 	}, Did: all.String}, nil

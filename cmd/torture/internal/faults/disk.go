@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -234,13 +235,20 @@ func filling(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	}
 }
 
-// awaitAll waits until every node does something.
+// awaitAll waits until every node has done something.
 func (s *Scene) awaitAll(ctx context.Context, what string, does func(*node.Node, context.Context) error) error {
-	for _, n := range s.Cluster.Nodes {
-		err := s.waitJoined(ctx, fullTimeout, func(ctx context.Context) error { return does(n, ctx) })
-		if err != nil {
-			return fmt.Errorf("%w: %s does not %s: %w", ErrBroken, n.Name, what, err)
+	left := slices.Clone(s.Cluster.Nodes)
+	err := s.waitJoined(ctx, fullTimeout, func(ctx context.Context) error {
+		for len(left) > 0 {
+			if err := does(left[0], ctx); err != nil {
+				return err
+			}
+			left = left[1:]
 		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %s do not %s: %w", ErrBroken, names(left), what, err)
 	}
 	return nil
 }

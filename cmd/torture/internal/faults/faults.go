@@ -37,6 +37,10 @@ type Fault struct {
 	begin func(context.Context, *Scene) (Hurt, error)
 	needs func(*node.Config) // what it needs from the cluster's start; nil: nothing
 
+	// lasts is how long it is held at least, or half of Most if that is less. Zero:
+	// a tenth of a second.
+	lasts time.Duration
+
 	// Unsupported says that the server does not promise to bear it: it is only
 	// there for those who name it.
 	Unsupported bool
@@ -154,6 +158,11 @@ func (s *Scene) some(n int) []*node.Node {
 		nodes = append(nodes, s.Cluster.Nodes[i])
 	}
 	return nodes
+}
+
+// others returns all nodes but some.
+func (s *Scene) others(but ...*node.Node) []*node.Node {
+	return slices.DeleteFunc(slices.Clone(s.Cluster.Nodes), func(n *node.Node) bool { return slices.Contains(but, n) })
 }
 
 // leader returns the node that leads; where none does, any.

@@ -1,7 +1,9 @@
 package faults
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +20,7 @@ var fileFaults = []Fault{
 	{Name: "flip-meta-up", Row: "D7", About: "the same while it is up", Kind: Disk, Least: 3, Most: 3 * time.Second, begin: flipping(aMeta, true)},
 	{Name: "flip-snapshot", Row: "D7", About: "a bit flipped in a file of a snapshot of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: flipping(aSnapshotFile, false), needs: smallSnapshots},
 	{Name: "flip-snapshot-up", Row: "D7", About: "the same while it is up", Kind: Disk, Least: 3, Most: 3 * time.Second, begin: flipping(aSnapshotFile, true), needs: smallSnapshots},
-	{Name: "truncate", Row: "D8", About: "1 byte to 4 KiB cut off the log of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: truncating},
+	{Name: "truncate", Row: "D8", About: "1 byte to 4 KiB cut off what is used of the log of one node while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: truncating},
 	{Name: "lose-snapshots", Row: "D8", About: "the snapshots of one node deleted while it is down", Kind: Disk, Least: 3, Most: time.Second, begin: losingSnapshots, needs: smallSnapshots},
 	{Name: "swap", Row: "D11", About: "the data directories of two nodes exchanged, and put back", Kind: Disk, Least: 3, Most: 2 * time.Second, begin: swapping},
 	{Name: "roll-back", Row: "D10", About: "one node's data directory put back to what it was 3 s before", Kind: Disk, Least: 3, Most: time.Second, begin: puttingBack, Unsupported: true},
@@ -37,6 +39,9 @@ const (
 	pageBytes = 4096
 	metaBytes = 80
 )
+
+// order is that of the bytes in bolt's numbers.
+var order = binary.NativeEndian
 
 // aPage is a byte in a page of the log that is neither a meta page nor blank.
 func aPage(s *Scene, n *node.Node) (place, error) {
@@ -100,14 +105,62 @@ func truncating(_ context.Context, s *Scene) (Hurt, error) {
 	n := s.any()
 	n.Kill()
 	n.Settle()
-	end := restart(n)
+	mark, end := n.LogMark(), restart(n)
 	path := filepath.Join(n.Data(), logFile)
-	info, err := os.Stat(path)
+	used, err := usedBytes(path)
 	if err != nil {
 		return Hurt{End: end}, err
 	}
 	cut := 1 + s.Rand.Int64N(pageBytes)
-	return Hurt{What: fmt.Sprintf("cut %d bytes off %s of %s", cut, logFile, n.Name), End: end}, os.Truncate(path, info.Size()-cut)
+	what := fmt.Sprintf("cut %d bytes off the %d that are used of %s of %s", cut, used, logFile, n.Name)
+	return Hurt{What: what, End: func(ctx context.Context) error {
+		return errors.Join(end(ctx), s.awaitNoticed(ctx, n, mark))
+	}}, os.Truncate(path, used-cut)
+}
+
+// What a meta page says, and where.
+const (
+	metaPagesAt = 56 // how many pages were ever in use
+	metaTxAt    = 64 // the number of the transaction that wrote it
+)
+
+// usedBytes is where the last byte ends that is not blank, of the pages that were
+// ever in use. The file goes on behind it: bolt lets it grow by much at a time,
+// and a process that was killed may have begun on new pages.
+func usedBytes(path string) (int64, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	if len(data) < metaPages*pageBytes {
+		return 0, fmt.Errorf("%s has %d bytes", path, len(data))
+	}
+	newest, other := data, data[pageBytes:]
+	if order.Uint64(other[metaTxAt:]) > order.Uint64(newest[metaTxAt:]) {
+		newest = other
+	}
+	pages := min(order.Uint64(newest[metaPagesAt:]), uint64(len(data)/pageBytes))
+	used := bytes.TrimRight(data[:pages*pageBytes], "\x00")
+	if len(used) <= metaPages*pageBytes {
+		return 0, fmt.Errorf("%s has nothing in it", path)
+	}
+	return int64(len(used)), nil
+}
+
+// damaged is what a node logs that starts anew because its disk is damaged.
+const damaged = "the disk is damaged"
+
+// noticeTimeout is how long a node may take to read its log at its start.
+const noticeTimeout = 5 * time.Second
+
+// awaitNoticed waits until a node has found that its disk is damaged.
+func (s *Scene) awaitNoticed(ctx context.Context, n *node.Node, mark int64) error {
+	ctx, cancel := s.within(ctx, noticeTimeout)
+	defer cancel()
+	if err := n.WaitLog(ctx, mark, damaged); err != nil {
+		return fmt.Errorf("%w: %s goes on with a log that was cut short: %w", ErrBroken, n.Name, err)
+	}
+	return nil
 }
 
 func losingSnapshots(_ context.Context, s *Scene) (Hurt, error) {

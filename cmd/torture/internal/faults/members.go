@@ -13,8 +13,8 @@ import (
 var memberFaults = []Fault{
 	{Name: "add-voter", Row: "M1", About: "a node added, which becomes a voter, and removed again", Kind: Process, Least: 3, Most: 2 * time.Second, begin: adding(0, "voter"), needs: spares},
 	{Name: "add-replica", Row: "M1", About: "a replica added, and removed again", Kind: Process, Least: 3, Most: 2 * time.Second, begin: adding(1, "replica"), needs: spares},
-	{Name: "remove-leader", Row: "M1", About: "the leader removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, begin: removing(theLeader)},
-	{Name: "remove-follower", Row: "M1", About: "a follower removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, begin: removing(aFollower)},
+	{Name: "remove-leader", Row: "M1", About: "the leader removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, lasts: 2 * time.Second, begin: removing(theLeader)},
+	{Name: "remove-follower", Row: "M1", About: "a follower removed while it goes on running, and taken in again", Kind: Process, Least: 3, Most: 4 * time.Second, lasts: 2 * time.Second, begin: removing(aFollower)},
 }
 
 func spares(c *node.Config) { c.Spares = []string{"voter", "replica"} }

@@ -12,7 +12,7 @@ import (
 
 var networkFaults = []Fault{
 	{Name: "cut-leader", Row: "N1", About: "the leader cut off the other nodes", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cutting(theLeader)},
-	{Name: "cut-but-clients", Row: "N2", About: "the leader cut off everything but its clients", Kind: Network, Least: 2, Most: 6 * time.Second, begin: cutting(theLeader)},
+	{Name: "cut-but-clients", Row: "N2", About: "the leader cut off everything but its clients", Kind: Network, Least: 2, Most: 6 * time.Second, begin: cuttingButClients},
 	{Name: "cut-follower", Row: "N1", About: "a follower cut off the other nodes", Kind: Network, Least: 2, Most: 4 * time.Second, begin: cutting(aFollower)},
 	{Name: "cut-halves", Row: "N1", About: "the nodes cut in two halves, at random", Kind: Network, Least: 3, Most: 4 * time.Second, begin: cutting(minority)},
 	{Name: "cut-all", Row: "N1", About: "every node cut off every other", Kind: Network, Least: 2, Most: 3 * time.Second, begin: cuttingAll},
@@ -58,7 +58,8 @@ func (s *Scene) pairs(apart func(a, b int) bool) []node.Rule {
 func cutting(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
-		return s.apply("cut off "+names(nodes), s.around(nodes))
+		h, err := s.apply("cut off "+names(nodes), s.around(nodes))
+		return s.outlived(ctx, h, s.others(nodes...)), err
 	}
 }
 
@@ -80,30 +81,37 @@ func oneWay(pick pick, d node.Direction) func(context.Context, *Scene) (Hurt, er
 		for i := range rules {
 			rules[i].Direction = d
 		}
-		return s.apply(fmt.Sprintf("dropped the %s of %s", d, n.Name), rules)
+		h, err := s.apply(fmt.Sprintf("dropped the %s of %s", d, n.Name), rules)
+		return s.outlived(ctx, h, s.others(n)), err
 	}
 }
 
 // bridging leaves one node that all see, between two sides that do not see each
-// other.
-func bridging(_ context.Context, s *Scene) (Hurt, error) {
+// other: it and the larger side are a majority.
+func bridging(ctx context.Context, s *Scene) (Hurt, error) {
 	order := s.Rand.Perm(len(s.Cluster.Nodes))
 	side := make([]int, len(order))
 	for place, i := range order[1:] {
 		side[i] = 1 + place%2
 	}
 	rules := s.pairs(func(a, b int) bool { return side[a]+side[b] == 3 })
-	return s.apply("bridge is "+s.Cluster.Nodes[order[0]].Name, rules)
+	h, err := s.apply("bridge is "+s.Cluster.Nodes[order[0]].Name, rules)
+	return s.outlived(ctx, h, s.Cluster.Nodes), err
 }
 
-func ringing(_ context.Context, s *Scene) (Hurt, error) {
+// ringing leaves a node and its neighbours a majority only where five are all.
+func ringing(ctx context.Context, s *Scene) (Hurt, error) {
 	size := len(s.Cluster.Nodes)
 	order := s.Rand.Perm(size)
 	rules := s.pairs(func(a, b int) bool {
 		gap := (order[a] - order[b] + size) % size
 		return gap != 1 && gap != size-1
 	})
-	return s.apply(fmt.Sprint("ring in the order ", order), rules)
+	h, err := s.apply(fmt.Sprint("ring in the order ", order), rules)
+	if size > 5 {
+		return h, err
+	}
+	return s.outlived(ctx, h, s.Cluster.Nodes), err
 }
 
 // flapping cuts one node off and joins it again, at times that it draws.
@@ -159,6 +167,7 @@ func cuttingPort(port int) func(context.Context, *Scene) (Hurt, error) {
 		for i := range rules {
 			rules[i].Port = port
 		}
-		return s.apply(fmt.Sprintf("cut port %d of %s off", port, n.Name), rules)
+		h, err := s.apply(fmt.Sprintf("cut port %d of %s off", port, n.Name), rules)
+		return s.outlived(ctx, h, s.others(n)), err
 	}
 }

@@ -74,7 +74,8 @@ func pausing(pick pick) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nodes := pick(ctx, s)
 		err := signal(nodes, syscall.SIGSTOP)
-		return Hurt{What: "paused " + names(nodes), End: func(context.Context) error { return signal(nodes, syscall.SIGCONT) }}, err
+		h := Hurt{What: "paused " + names(nodes), End: func(context.Context) error { return signal(nodes, syscall.SIGCONT) }}
+		return s.outlived(ctx, h, s.others(nodes...)), err
 	}
 }
 
@@ -138,7 +139,13 @@ func wiping(ctx context.Context, s *Scene) (Hurt, error) {
 	if err := errors.Join(old.Wipe(), old.Start()); err != nil {
 		return Hurt{End: starting([]*node.Node{old})}, err
 	}
-	end := func(ctx context.Context) error { return s.remove(ctx, other, old) }
+	end := func(ctx context.Context) error {
+		var early error
+		if old.Ready(ctx) == nil {
+			early = fmt.Errorf("%w: %s, whose disk was emptied, is ready before its old self is removed", ErrBroken, old.Name)
+		}
+		return errors.Join(early, s.remove(ctx, other, old))
+	}
 	return Hurt{What: fmt.Sprintf("killed %s, emptied its disk and started it", old.Name), End: end}, nil
 }
 

@@ -109,7 +109,8 @@ func (s *Schedule) other(first Fault) (Fault, bool) {
 func (f Fault) restarts() bool { return f.ends || f.Kind == Process || f.Kind == Disk }
 
 func (s *Schedule) plan(f Fault, after time.Duration) Planned {
-	return Planned{Fault: f, After: after, Hold: s.between(leastHold, f.Most), Seed: s.rng.Uint64()}
+	least := min(max(leastHold, f.lasts), f.Most/2)
+	return Planned{Fault: f, After: after, Hold: s.between(least, f.Most), Seed: s.rng.Uint64()}
 }
 
 func (s *Schedule) between(least, most time.Duration) time.Duration {

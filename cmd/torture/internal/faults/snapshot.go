@@ -13,9 +13,9 @@ import (
 var snapshotFaults = []Fault{
 	{Name: "lag", Row: "S1", About: "a follower cut off until only a snapshot helps it", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: lagging(aFollower), needs: smallSnapshots},
 	{Name: "lag-leader", Row: "S1", About: "the leader cut off, with writes under way, until only a snapshot helps it", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: lagging(theLeader), needs: smallSnapshots},
-	{Name: "kill-sender", Row: "S2", About: "the leader killed while it sends a snapshot", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(sending, killSender), needs: slowSnapshots},
-	{Name: "kill-receiver", Row: "S2", About: "a follower killed while it receives a snapshot", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(sending, killReceiver), needs: slowSnapshots},
-	{Name: "kill-restorer", Row: "S2", About: "a follower killed while it restores a snapshot that it has received", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(restoring, killReceiver), needs: slowSnapshots},
+	{Name: "kill-sender", Row: "S2", About: "the leader killed while it sends a snapshot", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(atSending, killSender), needs: slowSnapshots},
+	{Name: "kill-receiver", Row: "S2", About: "a follower killed while it receives a snapshot", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(atSending, killReceiver), needs: slowSnapshots},
+	{Name: "kill-restorer", Row: "S2", About: "a follower killed while it restores a snapshot that it has received", Kind: Network, ends: true, Least: 3, Most: time.Second, begin: interrupting(atRestore, killReceiver), needs: slowSnapshots},
 }
 
 // smallSnapshots makes nodes take snapshots every few seconds, and keep hardly
@@ -72,12 +72,12 @@ func (s *Scene) awaitSnapshot(ctx context.Context, n *node.Node, mark int64) err
 	return s.broken(n.WaitLog(ctx, mark, installed))
 }
 
-// leaveBehind cuts a node off, and waits.
+// leaveBehind cuts a node off, and waits: the others must go on without it.
 func (s *Scene) leaveBehind(ctx context.Context, n *node.Node) error {
 	if err := s.Cluster.Network.Apply(s.around([]*node.Node{n})); err != nil {
 		return err
 	}
-	return s.waitFor(ctx, lagTimeout, func(ctx context.Context) error {
+	return s.broken(s.waitFor(ctx, lagTimeout, func(ctx context.Context) error {
 		_, last, err := n.Log(ctx)
 		if err != nil {
 			return err
@@ -92,12 +92,12 @@ func (s *Scene) leaveBehind(ctx context.Context, n *node.Node) error {
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 // interrupting lets a follower take a snapshot, over a slow way, and kills
 // somebody at a moment of that.
-func interrupting(moment func(context.Context, *transfer) error, victim func(*transfer) *node.Node) func(context.Context, *Scene) (Hurt, error) {
+func interrupting(at moment, victim func(*transfer) *node.Node) func(context.Context, *Scene) (Hurt, error) {
 	return func(ctx context.Context, s *Scene) (Hurt, error) {
 		nothing := Hurt{End: func(context.Context) error { return s.Cluster.Network.Heal() }}
 		to := s.follower(ctx)
@@ -115,12 +115,13 @@ func interrupting(moment func(context.Context, *transfer) error, victim func(*tr
 		}
 		watched, cancel := s.within(ctx, installTimeout)
 		defer cancel()
-		if err := errors.Join(t.begun(watched, s), moment(watched, t)); err != nil {
+		if err := errors.Join(t.begun(watched, s), at.come(watched, t)); err != nil {
 			return nothing, err
 		}
 		n := victim(t)
 		n.Kill()
-		return Hurt{What: fmt.Sprintf("killed %s in the midst of a snapshot from %s to %s", n.Name, t.from.Name, t.to.Name), End: starting([]*node.Node{n})}, nil
+		what := fmt.Sprintf("killed %s in the midst of a snapshot from %s to %s", n.Name, t.from.Name, t.to.Name)
+		return Hurt{What: what, End: starting([]*node.Node{n})}, at.missed(t)
 	}
 }
 
@@ -151,18 +152,31 @@ func (t *transfer) begun(ctx context.Context, s *Scene) error {
 	})
 }
 
-// sending is some time after the begin of the transfer, and before its end.
-func sending(_ context.Context, t *transfer) error {
-	time.Sleep(t.pause)
-	if t.to.HasLogged(t.marks[t.to], received) {
-		return fmt.Errorf("the snapshot was received within %v", t.pause)
-	}
-	return nil
+// moment is one of a transfer.
+type moment struct {
+	come func(context.Context, *transfer) error // waits for it
+	over string                                 // what the receiver logs when it is over
 }
 
-// restoring is when the follower has all and takes it for its state.
-func restoring(ctx context.Context, t *transfer) error {
-	return t.to.WaitLog(ctx, t.marks[t.to], received)
+var (
+	// atSending is some time after the begin of the transfer, and before its end.
+	atSending = moment{func(_ context.Context, t *transfer) error {
+		time.Sleep(t.pause)
+		return nil
+	}, received}
+
+	// atRestore is when the follower has all and takes it for its state.
+	atRestore = moment{func(ctx context.Context, t *transfer) error {
+		return t.to.WaitLog(ctx, t.marks[t.to], received)
+	}, installed}
+)
+
+// missed returns an error if the moment was over when somebody was killed.
+func (m moment) missed(t *transfer) error {
+	if t.to.HasLogged(t.marks[t.to], m.over) {
+		return fmt.Errorf("the kill came late: %s had logged %q", t.to.Name, m.over)
+	}
+	return nil
 }
 
 func killSender(t *transfer) *node.Node   { return t.from }

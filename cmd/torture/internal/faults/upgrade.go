@@ -148,11 +148,6 @@ func (u *upgrade) any() []*node.Node {
 	return u.some(1 + u.Rand.IntN(len(u.Cluster.Nodes)-1))
 }
 
-// others returns all nodes but one.
-func (u *upgrade) others(but *node.Node) []*node.Node {
-	return slices.DeleteFunc(slices.Clone(u.Cluster.Nodes), func(n *node.Node) bool { return n == but })
-}
-
 // forward moves nodes to New, one by one.
 func (u *upgrade) forward(ctx context.Context, nodes []*node.Node) (Hurt, error) {
 	for _, n := range nodes {

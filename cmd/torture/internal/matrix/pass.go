@@ -22,6 +22,7 @@ type Pass struct {
 	Duration time.Duration // of a run
 	Dir      string        // for results, and for the reports of runs that broke a promise
 	Build    string        // of the server: results of others are out of date
+	Tester   string        // build of the tester: the same goes for it
 	Old      string        // what the nodes of rows that upgrade begin with; empty: the same build
 	Isolated bool          // network faults are possible
 	Force    bool          // do anew what is done
@@ -87,15 +88,16 @@ func (p *Pass) one(ctx context.Context, row Row, seed uint64) error {
 	return p.save(rec)
 }
 
-// done reports whether there is a result of the same question: of this build, in
-// the same surroundings, of a run that took no less time. What could not be
+// done reports whether there is a result of the same question: of this build, by
+// this tester, in the same surroundings, of a run that took no less time. What could not be
 // tested is tried again.
 func (p *Pass) done(row Row, seed uint64) bool {
 	rec, err := p.load(row.ID, seed)
 	if p.Force || err != nil || rec.Result == nil {
 		return false
 	}
-	return rec.Result.Build == p.Build && rec.Result.Isolated == p.Isolated && rec.Old == row.old(p.Old) && rec.Duration >= p.Duration
+	isSame := rec.Result.Build == p.Build && rec.Result.Tester == p.Tester
+	return isSame && rec.Result.Isolated == p.Isolated && rec.Old == row.old(p.Old) && rec.Duration >= p.Duration
 }
 
 func (p *Pass) path(row string, seed uint64) string {
@@ -140,11 +142,15 @@ func (p *Pass) Records() (map[string][]Record, error) {
 	return all, nil
 }
 
-// OK reports whether every run that there is kept every promise.
+// OK reports whether every run that there is kept every promise, and each row
+// was put to the test.
 func (p *Pass) OK() (bool, error) {
 	all, err := p.Records()
 	for _, of := range all {
 		if slices.ContainsFunc(of, func(r Record) bool { return r.Result == nil || len(r.Result.Broken()) > 0 }) {
+			return false, err
+		}
+		if sum(of).isUntested() {
 			return false, err
 		}
 	}

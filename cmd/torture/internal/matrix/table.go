@@ -105,7 +105,11 @@ func sum(of []Record) *sums {
 		s.write, s.read = max(s.write, r.Result.Writes.Most), max(s.read, r.Result.Reads.Most)
 	}
 	slices.Sort(s.gaps)
-	if len(s.verdicts) == 0 {
+	switch {
+	case len(s.verdicts) > 0:
+	case s.isUntested():
+		s.verdicts = []string{"not tested"}
+	default:
 		s.verdicts = []string{"kept"}
 	}
 	if s.failed > 0 {
@@ -113,6 +117,10 @@ func sum(of []Record) *sums {
 	}
 	return s
 }
+
+// isUntested reports whether none of the row's faults were carried out, or fewer
+// than could not be: that promises were kept then says little.
+func (s *sums) isUntested() bool { return s.faults == 0 || s.failed > s.faults }
 
 // ms writes milliseconds for people.
 func ms(n int64) string {

@@ -201,6 +201,8 @@ const (
 // TakesSets returns nil if a set at this node is decided, and not refused for
 // lack of room. It changes nothing: its condition does not hold.
 func (n *Node) TakesSets(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	_, err := n.admin.State.SetWithVersion(ctx, diskWorkflow, diskKey, 1, 1)
 	if errors.Is(err, client.ErrVersionConflict) {
 		return nil

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/faultfs"
 )
@@ -52,7 +54,9 @@ func await(t *testing.T, n *Node, text string) {
 	if err := n.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.WaitLog(t.Context(), mark, text); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := n.WaitLog(ctx, mark, text); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -9,31 +9,36 @@ import (
 )
 
 const (
-	hashPause       = 500 * time.Millisecond
-	hashLimit       = 100_000 // indexes remembered; then all are forgotten
-	divergenceLimit = 10
+	hashPause = 500 * time.Millisecond
+	hashLimit = 100_000 // indexes remembered; then all are forgotten
 )
 
-// WatchHashes looks at the nodes' states until ctx ends and returns what it saw
-// of two at the same index: how often they were the same, and the first times
-// that they differed.
-func (c *Cluster) WatchHashes(ctx context.Context) (compared int, divergences []string) {
+// WatchHashes looks at the nodes' states until ctx ends, tells of each index at
+// which two differ, at once, and returns how often two were the same.
+func (c *Cluster) WatchHashes(ctx context.Context, tell func(string)) (compared int) {
 	seen := sights{byIndex: map[uint64]sight{}}
+	told := 0
 	for {
 		for _, n := range c.Nodes {
 			if st, err := n.Status(ctx); err == nil {
 				seen.take(st)
 			}
 		}
+		for ; told < len(seen.divergences); told++ {
+			tell(seen.divergences[told])
+		}
 		select {
 		case <-ctx.Done():
-			return seen.compared, seen.divergences
+			return seen.compared
 		case <-time.After(hashPause):
 		}
 	}
 }
 
-type sight struct{ node, hash string }
+type sight struct {
+	node, hash string
+	differed   bool // from another; that was noted
+}
 
 type sights struct {
 	byIndex     map[uint64]sight
@@ -50,10 +55,12 @@ func (s *sights) take(st client.ClusterStatus) {
 		switch {
 		case m.StateHash == "":
 		case !known:
-			s.byIndex[m.AppliedIndex] = sight{m.Name, m.StateHash}
+			s.byIndex[m.AppliedIndex] = sight{node: m.Name, hash: m.StateHash}
 		case before.hash == m.StateHash && before.node != m.Name:
 			s.compared++
-		case before.hash != m.StateHash && len(s.divergences) < divergenceLimit:
+		case before.hash != m.StateHash && !before.differed:
+			before.differed = true
+			s.byIndex[m.AppliedIndex] = before
 			s.divergences = append(s.divergences, fmt.Sprintf("at index %d %s has state %s, %s has %s", m.AppliedIndex, before.node, before.hash, m.Name, m.StateHash))
 		}
 	}

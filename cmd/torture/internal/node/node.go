@@ -261,6 +261,16 @@ func (n *Node) SetAll(ctx context.Context, workflow string, keys []string, value
 	return err
 }
 
+// DeleteAll asks this node to delete keys, all at once.
+func (n *Node) DeleteAll(ctx context.Context, workflow string, keys []string) error {
+	var ops []client.Op
+	for _, key := range keys {
+		ops = append(ops, client.DeleteOp(key))
+	}
+	_, err := n.admin.State.Atomic(ctx, workflow, ops)
+	return err
+}
+
 // SetOnce asks this node to give a key a value, if it has none.
 func (n *Node) SetOnce(ctx context.Context, workflow, key string, value any) error {
 	_, err := n.admin.State.Set(ctx, workflow, key, value, client.IfAbsent())

@@ -3,32 +3,51 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/stateraft/stateraft/client"
 )
 
-const (
-	orderPause = 150 * time.Millisecond
-	orderLimit = 10 // violations told
-)
+const orderPause = 150 * time.Millisecond
 
-// WatchOrder looks at the nodes until ctx ends and returns how often, and what
-// it saw that must not be: two leaders of one term; a term, a commit index or
-// an applied index that goes back in the life of a process.
-func (c *Cluster) WatchOrder(ctx context.Context) (looked int, broken []string) {
+// WatchOrder looks at the nodes until ctx ends, each beside the others so that
+// one that does not answer hides nothing of them, and returns how often. It
+// tells, at once, of what must not be: two leaders of one term; a term, a commit
+// index or an applied index that goes back in the life of a process.
+func (c *Cluster) WatchOrder(ctx context.Context, tell func(string)) (looked int) {
 	o := order{leaders: map[uint64]string{}, last: map[string]look{}}
+	var mu sync.Mutex // guards o
+	var wg sync.WaitGroup
+	for _, n := range c.Nodes {
+		wg.Go(func() {
+			n.watch(ctx, func(process int, st client.ClusterStatus) {
+				mu.Lock()
+				defer mu.Unlock()
+				told := len(o.broken)
+				o.take(n.Name, process, st)
+				for _, broken := range o.broken[told:] {
+					tell(broken)
+				}
+			})
+		})
+	}
+	wg.Wait()
+	return o.looked
+}
+
+// watch hands over what the node says of itself, and the process that says it,
+// until ctx ends.
+func (n *Node) watch(ctx context.Context, take func(process int, st client.ClusterStatus)) {
 	for {
-		for _, n := range c.Nodes {
-			before, _ := n.pid()
-			st, err := n.Status(ctx)
-			if after, gone := n.pid(); err == nil && gone == nil && before == after {
-				o.take(n.Name, after, st)
-			}
+		before, _ := n.pid()
+		st, err := n.Status(ctx)
+		if after, gone := n.pid(); err == nil && gone == nil && before == after {
+			take(after, st)
 		}
 		select {
 		case <-ctx.Done():
-			return o.looked, o.broken
+			return
 		case <-time.After(orderPause):
 		}
 	}
@@ -83,7 +102,5 @@ func (o *order) take(name string, process int, st client.ClusterStatus) {
 }
 
 func (o *order) fail(format string, args ...any) {
-	if len(o.broken) < orderLimit {
-		o.broken = append(o.broken, fmt.Sprintf(format, args...))
-	}
+	o.broken = append(o.broken, fmt.Sprintf(format, args...))
 }

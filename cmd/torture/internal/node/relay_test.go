@@ -110,11 +110,12 @@ func TestRelayDelays(t *testing.T) {
 				r.Heal()
 			}
 			took := ask(t, conn, 10*time.Second)
-			for range 2 { // the machine may add to some
+			asked := 1
+			for ; asked < 3 || asked < 10 && took > tt.want+delay; asked++ { // the machine may add to some
 				took = min(took, ask(t, conn, 10*time.Second))
 			}
 			if took == 0 || took < tt.want || took > tt.want+delay {
-				t.Errorf("the shortest of 3 took %v, want %v", took, tt.want)
+				t.Errorf("the shortest of %d took %v, want %v", asked, took, tt.want)
 			}
 		})
 	}

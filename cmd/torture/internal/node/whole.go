@@ -12,8 +12,8 @@ import (
 // wholePause is how long a look at the cluster is apart from the next.
 const wholePause = 50 * time.Millisecond
 
-// WaitWhole returns once every node runs, is ready, agrees on the leader, and
-// counts all of them as voters; else, when ctx ends, what is missing.
+// WaitWhole returns once every node runs, is ready, agrees on the leader, counts
+// all of them as voters, and takes sets; else, when ctx ends, what is missing.
 func (c *Cluster) WaitWhole(ctx context.Context) error {
 	return until(ctx, wholePause, func() error { return c.whole(ctx) })
 }
@@ -66,6 +66,11 @@ func (c *Cluster) whole(ctx context.Context) error {
 			return fmt.Errorf("%s follows %q, %s follows %q", n.Name, st.Leader, c.Nodes[0].Name, leader)
 		}
 		if err := c.allVote(n, st); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.Nodes {
+		if err := n.TakesSets(ctx); err != nil { // a node that is ready may be stuck where it writes
 			return err
 		}
 	}

@@ -90,6 +90,40 @@ var storeBugs = []Bug{
 		Workloads: "ttl", By: "ttl",
 	},
 	{
+		Name: "lasting TTL", About: "a set without a TTL keeps that of what it replaces",
+		Edits: []Edit{{
+			"fsm/command.go",
+			"		k.ns, k.name, k.version, k.created = old.ns, old.name, old.version+1, old.created\n",
+			"		k.ns, k.name, k.version, k.created = old.ns, old.name, old.version+1, old.created\n		if op.Ttl == 0 {\n			k.deadline = old.deadline\n		}\n",
+		}},
+		Workloads: "stream", By: "streams", Always: true,
+	},
+	{
+		Name: "silent node", About: "streams that are opened at one node, once it has run for 3 s, tell nothing",
+		Edits: []Edit{
+			{"httpapi/streams.go", "import (\n", "import (\n	\"os\"\n	\"slices\"\n"},
+			{"httpapi/streams.go", "// stream answers with", "var begun = time.Now()\n\n// stream answers with"},
+			{"httpapi/streams.go", "	from.While = r.lease()\n", "	from.While = r.lease()\n	if slices.Contains(os.Args, \"n3\") && time.Since(begun) > 3*time.Second {\n		from.After += 1 << 40\n	}\n"},
+		},
+		Workloads: "pages", By: "pages",
+	},
+	{
+		Name: "forgotten conflict", About: "a conflict is not kept with its idempotency key",
+		Edits: []Edit{{
+			"fsm/idempotency.go", "	rec.answer = encodeAnswer(a)\n",
+			"	if a.Code == fsmpb.Answer_CONFLICT {\n		return a\n	}\n	rec.answer = encodeAnswer(a)\n",
+		}},
+		Workloads: "once", By: "exactly once",
+	},
+	{
+		Name: "doubled delete", About: "a delete sent again with its idempotency key has a second effect",
+		Edits: []Edit{{
+			"fsm/idempotency.go", "if old, ok := r.byKey.Get(rec); ok {",
+			"if old, ok := r.byKey.Get(rec); ok && c.Ops[0].Kind == fsmpb.Op_DELETE {\n		run()\n		return old.answerTo(rec.request, at)\n	} else if ok {",
+		}},
+		Workloads: "once", By: "exactly once",
+	},
+	{
 		Name: "forgotten token", About: "a stale read does not wait for the revision that it is given",
 		Edits:     []Edit{{"httpapi/read.go", "	case stale:\n		return s.cluster.WaitRevision(ctx, atLeast)", "	case stale:\n		return nil"}},
 		Workloads: "session", By: "sessions",

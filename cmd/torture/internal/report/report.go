@@ -15,6 +15,7 @@ type Run struct {
 	Seed     uint64
 	Version  string // what the server says of itself
 	Build    string // hash of its binary
+	Tester   string // hash of the tester's
 	Started  time.Time
 	Duration time.Duration // from the begin to the end of load
 	Nodes    []string

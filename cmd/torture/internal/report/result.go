@@ -15,6 +15,7 @@ type Result struct {
 	Seed     uint64    `json:"seed"`
 	Version  string    `json:"version"` // what the server says of itself
 	Build    string    `json:"build"`   // hash of its binary
+	Tester   string    `json:"tester"`  // hash of the tester's
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"` // under load
 	Nodes    int       `json:"nodes"`
@@ -68,7 +69,7 @@ func (a *Availability) gaps() Gaps {
 func (r *Run) Result() *Result {
 	total, probed := r.Total(), r.Availability()
 	s := &Result{
-		Command: r.Command, Seed: r.Seed, Version: r.Version, Build: r.Build, Started: r.Started.UTC().Truncate(time.Second),
+		Command: r.Command, Seed: r.Seed, Version: r.Version, Build: r.Build, Tester: r.Tester, Started: r.Started.UTC().Truncate(time.Second),
 		Seconds: r.Duration.Round(time.Millisecond).Seconds(), Nodes: len(r.Nodes), Isolated: r.Isolated,
 		Faults: len(r.Faults), Failed: r.Failed(), Operations: total.Ops, Refused: total.Refused, Unknown: total.Unknown,
 		Writes: probed[0].gaps(), Reads: probed[1].gaps(),

@@ -22,6 +22,8 @@ func (n *Node) Backup(ctx context.Context) ([]byte, Answer) {
 		return nil, noAnswer(history.Backup, err)
 	case resp.StatusCode != http.StatusOK:
 		return nil, read(Request{Kind: history.Backup}, resp.StatusCode, file)
+	case len(file) == 0:
+		return nil, Answer{Outcome: history.Unknown, Error: foreign + ": an empty backup"}
 	}
 	a := Answer{Outcome: history.OK}
 	a.Revision, _ = strconv.ParseUint(resp.Header.Get("X-Stateraft-Revision"), 10, 64)

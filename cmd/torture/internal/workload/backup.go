@@ -152,11 +152,24 @@ func (w *backup) compare(ctx context.Context, revision uint64) {
 		list.Version, list.Revision = made.Version, revision
 		w.record(op, list)
 	}
+	w.listAdds(ctx, revision)
 	op := w.op(history.Restore, "token")
 	answer := w.ask(ctx, wire.Request{Kind: history.Get, Workflow: "backup", Key: "k0", MinRevision: revision})
 	answer.Revision = revision
 	w.record(op, answer)
 	w.resume(ctx, revision)
+}
+
+// listAdds records what there is of the keys of adds, which nobody follows.
+func (w *backup) listAdds(ctx context.Context, revision uint64) {
+	op := w.op(history.Restore, "adds")
+	op.Workflow = w.env.in("adds")
+	answer := wire.Answer{Outcome: history.OK, Revision: revision}
+	var err error
+	if answer.Entries, err = w.spare.List(ctx, history.Place{Workflow: op.Workflow}); err != nil {
+		answer.Outcome, answer.Error = history.Refused, err.Error()
+	}
+	w.record(op, answer)
 }
 
 // resume opens streams with an id from before, until one has told all keys, or

@@ -139,19 +139,24 @@ func TestRestoreIsRepeated(t *testing.T) {
 // and one that does not start is.
 func TestSpareIsCutOff(t *testing.T) {
 	for _, late := range []bool{false, true} {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost { // the load has begun
+				cancel()
+			}
+		}))
 		w := newBackup(Env{Name: "backup", Record: history.NewRecorder(), Slack: 1, Spare: func(context.Context) (*wire.Node, func(), error) {
 			if late {
 				cancel()
-			} else {
-				time.AfterFunc(10*time.Millisecond, cancel)
 			}
 			return nil, nil, errors.New("it does not start")
-		}, Nodes: []*wire.Node{wire.NewNode("n1", "http://127.0.0.1:1")}}).(*backup)
+		}, Nodes: []*wire.Node{wire.NewNode("n1", srv.URL)}}).(*backup)
 		w.Run(ctx)
 		if (w.failed == nil) != late {
 			t.Errorf("the load ended before it started: %t; %v", late, w.failed)
 		}
 		w.follow.stop()
+		srv.Close()
+		cancel()
 	}
 }

@@ -19,8 +19,11 @@ const (
 	mostEvents  = 20
 	// theEnd is the key that is written last in each workflow that is followed.
 	theEnd = "end"
-	// catchUp is how long after the faults a subscriber may take to the end.
+	// catchUp is how long a subscriber may take to the end once that is written.
 	catchUp = 10 * time.Second
+	// againPause is how long after the end of a stream the same node is asked for
+	// another.
+	againPause = 50 * time.Millisecond
 )
 
 // followers are subscribers that go on beside a workload until it has finished.
@@ -87,27 +90,54 @@ func (f *followers) readers(n int, feed wire.Feed) {
 	}
 }
 
-// finish writes the end of each workflow, waits until all who follow one have
-// been told of it, and stops them.
+// staying follows a workflow or a subject from behind a revision at one node,
+// however often its streams end.
+func (f *followers) staying(n *wire.Node, feed wire.Feed, from uint64) {
+	f.mu.Lock()
+	name := fmt.Sprintf("stream %d, of %s at %s from revision %d,", len(f.left)+1, feed.Workflow, n.Name(), from)
+	f.mu.Unlock()
+	f.add(name, history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, From: from, Follows: true}, func(ctx context.Context, take func(history.Event)) {
+		for cursor := from; ctx.Err() == nil; sleep(ctx, againPause) {
+			f.env.listen(ctx, n, feed, &cursor, take)
+		}
+	})
+}
+
+// finish writes the end of each workflow, has every node asked for a stream of
+// it, waits until all who follow one have been told of it, and stops them.
 func (f *followers) finish(ctx context.Context) error {
 	defer f.wg.Wait()
 	defer f.stop()
 	limit := catchUp * time.Duration(f.env.Slack)
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	a, node := &actor{env: f.env, id: f.env.Record.NewClient()}, wire.Insistent{Store: f.env.Nodes[0], Limit: limit}
 	for _, feed := range f.feeds {
 		value := fmt.Sprintf(`"end of %s"`, feed.Workflow)
 		r := wire.Request{Kind: history.Set, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd, Value: value, Idempotency: theEnd}
-		if op := a.send(ctx, node, r); op.Outcome != history.OK {
+		op := a.send(ctx, node, r)
+		if op.Outcome != history.OK {
 			return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
 		}
+		for _, n := range f.env.Nodes {
+			f.staying(n, feed, max(op.Revision, 1)-1)
+		}
 	}
+	return f.wait(ctx, limit)
+}
+
+// wait waits until all who follow have been told of the end.
+func (f *followers) wait(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	var errs []error
 	for name, ended := range f.left {
 		select {
 		case <-ended:
+			continue
 		case <-ctx.Done():
+		}
+		select {
+		case <-ended: // while another was waited for
+		default:
 			errs = append(errs, fmt.Errorf("%s has not caught up within %v", name, limit))
 		}
 	}

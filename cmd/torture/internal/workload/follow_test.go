@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,9 +100,9 @@ func TestRefusedStreamIsRecorded(t *testing.T) {
 // Ensure the last reads are made again until they are answered, and a node that
 // stays silent is told.
 func TestReadEverywhereInsists(t *testing.T) {
-	asked := 0
+	var asked atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked < 3 {
+		if asked.Add(1) < 3 {
 			panic(http.ErrAbortHandler)
 		}
 		fmt.Fprint(w, `{"value":1,"version":1}`)

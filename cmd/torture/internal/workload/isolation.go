@@ -238,17 +238,19 @@ func (w *isolation) stream(ctx context.Context, n *wire.Node, key apiKey) {
 	w.record(op, answer)
 }
 
-// Finish reads all that the projects hold once more, on every node, and takes the
-// keys back, so that a long run leaves few. Nobody uses them any more.
+// Finish reads all that the projects hold once more, on every node, deletes it,
+// and takes the API keys back, so that a long run leaves little. Nobody uses them
+// any more.
 func (w *isolation) Finish(ctx context.Context) error {
-	err := w.readAll(ctx)
+	err := w.clear(ctx)
 	for _, key := range w.given {
 		w.env.Nodes[0].Revoke(ctx, key.id) // one that stays harms nobody
 	}
 	return err
 }
 
-func (w *isolation) readAll(ctx context.Context) error {
+// clear reads each key at every node, and deletes it.
+func (w *isolation) clear(ctx context.Context) error {
 	for _, key := range w.wide {
 		a := &actor{env: w.env, id: w.env.Record.NewClient(), key: key}
 		for age := range int(w.env.Record.Now()/isolationAge) + 1 {
@@ -257,6 +259,7 @@ func (w *isolation) readAll(ctx context.Context) error {
 				if err := a.readEverywhere(ctx, r); err != nil {
 					return err
 				}
+				a.do(ctx, w.env.Nodes[0], wire.Request{Kind: history.Delete, Workflow: r.Workflow, Key: r.Key, Agent: r.Agent})
 			}
 		}
 	}

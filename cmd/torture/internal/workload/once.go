@@ -3,21 +3,27 @@ package workload
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
 )
 
 const (
-	onceActors = 3
-	onceKeys   = 2
+	onceActors    = 3
+	onceKeys      = 2
+	onceRegisters = 2
 	// onceCopies bounds how often one write is sent.
 	onceCopies = 8
 )
 
+// once is keys that are only ever set, so that their versions count the writes,
+// and registers, each alone in a workflow, that are also deleted: see
+// registerAge.
 type once struct {
 	env    Env
 	stores []wire.Store
+	last   sync.Map // write of a register, by client
 }
 
 func newOnce(e Env) Workload {
@@ -30,15 +36,82 @@ func newOnce(e Env) Workload {
 
 func (w *once) Run(ctx context.Context) { w.env.actors(ctx, onceActors, w.one) }
 
-// one sends a write until it is acknowledged, and in half of the cases once or
-// twice more, each time at any node, or through the Go client, which sends it
-// again by itself.
 func (w *once) one(ctx context.Context, a *actor) {
 	id := fmt.Sprintf("%x-%x", a.id, a.rng.Uint64())
 	r := wire.Request{Kind: history.Set, Workflow: "once", Key: fmt.Sprint("k", a.rng.IntN(onceKeys)), Value: fmt.Sprintf("%q", id), Idempotency: id}
+	switch p := a.rng.IntN(8); {
+	case p < 2:
+		w.send(ctx, a, r)
+	case p < 3:
+		w.send(ctx, a, w.several(ctx, a, r))
+	default:
+		w.register(ctx, a, r)
+	}
+}
+
+// several makes of a set one of all keys, in some cases on condition that the
+// first is at the version that is read.
+func (w *once) several(ctx context.Context, a *actor, r wire.Request) wire.Request {
+	for i := range onceKeys {
+		r.Steps = append(r.Steps, history.Step{Kind: history.Set, Key: fmt.Sprint("k", i), Value: r.Value})
+	}
+	r.Kind, r.Key, r.Value = history.Atomic, "", ""
+	if a.rng.IntN(3) > 0 {
+		return r
+	}
+	seen := a.do(ctx, a.node(), wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Steps[0].Key})
+	if seen.Outcome == history.OK {
+		r.Steps[0].Expected = &seen.Version
+	}
+	return r
+}
+
+// register reads a register and writes it, and in some cases sends the client's
+// write before that once more, which must not have its effect again.
+func (w *once) register(ctx context.Context, a *actor, r wire.Request) {
+	r.Workflow, r.Key = fmt.Sprintf("once r%d-%d", a.rng.IntN(onceRegisters), w.env.Record.Now()/registerAge), "k"
+	get := wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Key}
+	seen := a.do(ctx, a.node(), get)
+	if seen.Outcome != history.OK {
+		return
+	}
+	r = w.change(a, r, seen.Version)
+	w.send(ctx, a, r)
+	if before, known := w.last.Swap(a.id, r); known && a.rng.IntN(2) == 0 {
+		w.copy(ctx, a, before.(wire.Request))
+		a.do(ctx, a.node(), get)
+	}
+}
+
+// change draws what is done to a register at a version: it is set or deleted, by
+// itself or as the one step of an atomic write, in half of the cases only at that
+// version.
+func (w *once) change(a *actor, r wire.Request, version uint64) wire.Request {
+	conditional := a.rng.IntN(2) == 0
+	if a.rng.IntN(3) == 0 && version > 0 {
+		r.Kind, r.Value = history.Delete, ""
+	}
+	switch {
+	case a.rng.IntN(3) == 0:
+		step := history.Step{Kind: r.Kind, Key: r.Key, Value: r.Value}
+		if conditional {
+			step.Expected = &version
+		}
+		r.Kind, r.Key, r.Value, r.Steps = history.Atomic, "", "", []history.Step{step}
+	case conditional && r.Kind == history.Delete:
+		r.If, r.Expected = history.IfVersion, version
+	case conditional:
+		r.Kind, r.Expected = history.SetAt, version
+	}
+	return r
+}
+
+// send sends a write until it is answered, and in half of the cases once or
+// twice more.
+func (w *once) send(ctx context.Context, a *actor, r wire.Request) {
 	copies := max(0, a.rng.IntN(4)-1)
 	for range onceCopies {
-		if a.do(ctx, w.stores[a.rng.IntN(len(w.stores))], r).Outcome != history.OK {
+		if w.copy(ctx, a, r).Outcome != history.OK {
 			continue
 		}
 		if copies == 0 {
@@ -46,6 +119,15 @@ func (w *once) one(ctx context.Context, a *actor) {
 		}
 		copies--
 	}
+}
+
+// copy sends a write to any node, or through the Go client, which sends it again
+// by itself and knows no atomic writes here.
+func (w *once) copy(ctx context.Context, a *actor, r wire.Request) history.Op {
+	if r.Kind == history.Atomic {
+		return a.do(ctx, a.node(), r)
+	}
+	return a.do(ctx, w.stores[a.rng.IntN(len(w.stores))], r)
 }
 
 func (w *once) Finish(context.Context) error { return nil }

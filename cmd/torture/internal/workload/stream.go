@@ -27,6 +27,9 @@ const (
 	// startStay bounds how long such a stream is read, startEvents how much.
 	startStay   = 400 * time.Millisecond
 	startEvents = 30
+	// silentStarts is how many of those that told nothing are begun again in the
+	// end, and must tell all from there.
+	silentStarts = 10
 )
 
 // stream is two writers, and for each of their workflows one subscriber that is
@@ -36,6 +39,14 @@ type stream struct {
 	env      Env
 	follow   *followers
 	revision atomic.Uint64 // of the last answer
+	silent   []start       // streams that told nothing; Finish reads it when nobody writes any more
+}
+
+// start is where a stream began.
+type start struct {
+	node *wire.Node
+	feed wire.Feed
+	from uint64
 }
 
 func newStream(e Env) Workload { return &stream{env: e, follow: newFollowers(e)} }
@@ -49,24 +60,28 @@ func (w *stream) Run(ctx context.Context) {
 		w.follow.readers(len(w.env.Nodes), wire.Feed{Workflow: streamName(i)})
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { w.start(ctx) })
+	wg.Go(func() { w.begin(ctx) })
 	w.env.actors(ctx, 2*streamWorkflows, w.one)
 	wg.Wait()
 }
 
-// start opens streams, one after the other, until ctx ends.
-func (w *stream) start(ctx context.Context) {
+// begin opens streams, one after the other, until ctx ends.
+func (w *stream) begin(ctx context.Context) {
 	a := &actor{env: w.env, rng: w.env.rng("start")}
 	for i := 0; ctx.Err() == nil; i++ {
 		workflow := w.env.in(streamName(a.rng.IntN(streamWorkflows)))
 		from := w.from(a)
 		s := history.Subscriber{Workflow: workflow, From: from}
+		node, told := a.node(), 0
 		ended := make(chan struct{})
 		w.follow.add(fmt.Sprintf("start %d of %s", i, workflow), s, func(ctx context.Context, take func(history.Event)) {
 			defer close(ended)
-			w.read(ctx, a.node(), workflow, from, take)
+			told = w.read(ctx, node, workflow, from, take)
 		})
 		<-ended
+		if told == 0 && len(w.silent) < silentStarts && from <= w.revision.Load() {
+			w.silent = append(w.silent, start{node, wire.Feed{Workflow: workflow}, from})
+		}
 		a.rest(ctx, 0, 2*startPause)
 	}
 }
@@ -87,16 +102,17 @@ func (w *stream) from(a *actor) uint64 {
 	return max(oldest+a.rng.Uint64N(2*startSpread), startSpread) - startSpread
 }
 
-func (w *stream) read(ctx context.Context, n *wire.Node, workflow string, cursor uint64, take func(history.Event)) {
+// read reads some of a stream, and returns how many events it told.
+func (w *stream) read(ctx context.Context, n *wire.Node, workflow string, cursor uint64, take func(history.Event)) (told int) {
 	ctx, leave := context.WithTimeout(ctx, startStay)
 	defer leave()
-	left := startEvents
 	w.env.listen(ctx, n, wire.Feed{Workflow: workflow}, &cursor, func(e history.Event) {
 		take(e)
-		if left--; left == 0 {
+		if told++; told == startEvents {
 			leave()
 		}
 	})
+	return told
 }
 
 // one changes a key, or sets several keys of a workflow at the same moment.
@@ -137,5 +153,8 @@ func (w *stream) change(a *actor, workflow string) wire.Request {
 // Finish writes the end of each workflow, when all keys with a TTL are gone.
 func (w *stream) Finish(ctx context.Context) error {
 	sleep(ctx, 5*streamTTL*time.Duration(max(w.env.Slack, 1)))
+	for _, s := range w.silent {
+		w.follow.staying(s.node, s.feed, s.from)
+	}
 	return w.follow.finish(ctx)
 }

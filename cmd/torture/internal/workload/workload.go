@@ -35,7 +35,7 @@ type Spec struct {
 var All = []Spec{
 	{"register", "set, versioned set, delete and linearizable get of a few keys", newRegister, false},
 	{"counter", "increments on condition of the version, through the Go client", newCounter, false},
-	{"once", "sets with an idempotency key, sent again at other nodes", newOnce, false},
+	{"once", "sets, versioned sets, deletes and atomic writes with an idempotency key, sent again at other nodes", newOnce, false},
 	{"adds", "keys that are each written once", newAdds, false},
 	{"session", "stale reads with the token of the last answer, from node to node", newSession, false},
 	{"ttl", "keys with a TTL, renewed, and watched until they end", newTTL, false},
