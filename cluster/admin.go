@@ -146,12 +146,10 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if stillLeads() { // the next term holds proposals back for reasons of its own
-			n.committer.resume()
-		}
-	}()
-	if err := n.committer.hold(ctx); err != nil {
+	defer n.committer.release(stillLeads)
+	if err := n.committer.hold(ctx, stillLeads); errors.Is(err, errNotLeader) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("%w: entries in flight did not end: %w", ErrRefused, err)
 	}
 	s, ok := n.firstLevel(ctx, candidates)
@@ -213,11 +211,11 @@ func (n *Node) firstLevel(ctx context.Context, candidates []raft.Server) (raft.S
 // goes to another node if this one has it. ctx bounds it.
 func (n *Node) Drain(ctx context.Context) error {
 	n.draining.Store(true)
-	if n.term.Load() == nil || len(n.voters()) < 2 {
-		return nil
-	}
-	if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
-		return err
+	for n.term.Load() != nil && len(n.voters()) > 1 && ctx.Err() == nil { // it may lead anew by the end of a hand-over
+		if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
+			return err
+		}
+		sleep(ctx, firstPause)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -27,20 +28,20 @@ func TestFirstBytes(t *testing.T) {
 	}
 }
 
-// Ensure nothing is sent in the name of a term that is not the log's any more.
-func TestEntriesOfALaterTerm(t *testing.T) {
-	for _, tt := range []struct {
-		req  raft.AppendEntriesRequest
-		want bool
-	}{
-		{raft.AppendEntriesRequest{Term: 5}, false},
-		{raft.AppendEntriesRequest{Term: 5, PrevLogTerm: 5}, false},
-		{raft.AppendEntriesRequest{Term: 5, PrevLogTerm: 6}, true},
-		{raft.AppendEntriesRequest{Term: 5, PrevLogTerm: 3, Entries: []*raft.Log{{Term: 4}, {Term: 5}}}, false},
-		{raft.AppendEntriesRequest{Term: 5, PrevLogTerm: 3, Entries: []*raft.Log{{Term: 5}, {Term: 6}}}, true},
-	} {
-		if got := isOfALaterTerm(&tt.req); got != tt.want {
-			t.Errorf("%+v: %v, want %v", tt.req, got, tt.want)
-		}
+// Ensure a deposed leader sends no entries: the next one may have written into
+// its log while they were read.
+func TestDeposedLeaderSendsNothing(t *testing.T) {
+	leader := startRaft(t, 1, false, nil)[0]
+	propose(t, []*raftMember{leader}, "before")
+	trans, term := leader.transport.raft, leader.raft.CurrentTerm()
+	send := func(term uint64) error {
+		req := &raft.AppendEntriesRequest{Term: term, PrevLogEntry: 1, PrevLogTerm: 1}
+		return trans.AppendEntries("n9", "127.0.0.1:1", req, new(raft.AppendEntriesResponse))
+	}
+	if err := send(term - 1); !errors.Is(err, errDeposed) {
+		t.Errorf("in the term before: %v, want %v", err, errDeposed)
+	}
+	if err := send(term); err == nil || errors.Is(err, errDeposed) {
+		t.Errorf("in its own term: %v, want that nobody is there", err)
 	}
 }

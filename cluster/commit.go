@@ -134,14 +134,21 @@ func (c *committer) follow() {
 }
 
 // hold keeps proposals back, for a hand-over, and returns when none is in
-// Raft's hands. resume ends it.
-func (c *committer) hold(ctx context.Context) error {
+// Raft's hands. release ends it. Both act only in the term that they are for,
+// which has begun and goes on while still says so: the next one holds proposals
+// back for reasons of its own. It begins under the lock.
+func (c *committer) hold(ctx context.Context, still func() bool) error {
 	for {
 		c.mu.Lock()
-		c.held = true
-		idle := c.inFlight == 0
+		goesOn, idle := still(), c.inFlight == 0
+		if goesOn {
+			c.held = true
+		}
 		c.mu.Unlock()
-		if idle {
+		switch {
+		case !goesOn:
+			return errNotLeader
+		case idle:
 			return nil
 		}
 		select {
@@ -152,12 +159,17 @@ func (c *committer) hold(ctx context.Context) error {
 	}
 }
 
-func (c *committer) resume() {
+func (c *committer) release(still func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = false
-	c.sendLocked()
+	if still() {
+		c.held = false
+		c.sendLocked()
+	}
 }
+
+// resume admits what lead has held back.
+func (c *committer) resume() { c.release(func() bool { return true }) }
 
 // queued returns how many proposals wait for an entry.
 func (c *committer) queued() int {

@@ -32,3 +32,26 @@ func TestCommitterForgetsWhoHasGone(t *testing.T) {
 		t.Errorf("got %v, want %v", res.err, errNotLeader)
 	}
 }
+
+// Ensure a hand-over of a term that has ended neither holds back what the next
+// one admits, nor admits what that holds back.
+func TestHandOverOfAnEndedTerm(t *testing.T) {
+	c := newCommitter(nil, nil, nil)
+	ongoing := true
+	still := func() bool { return ongoing }
+	c.lead()
+	c.resume()
+	if err := c.hold(t.Context(), still); err != nil || !c.held {
+		t.Fatalf("hold: %v, held %v", err, c.held)
+	}
+	ongoing = false
+	c.follow()
+	c.lead()
+	if c.release(still); !c.held {
+		t.Error("the hand-over admitted what the next term holds back")
+	}
+	c.resume()
+	if err := c.hold(t.Context(), still); !errors.Is(err, errNotLeader) || c.held {
+		t.Errorf("hold: %v, held %v, want %v, and that the next term goes on", err, c.held, errNotLeader)
+	}
+}

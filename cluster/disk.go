@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/stateraft/stateraft/cluster/logstore"
@@ -81,6 +82,9 @@ func (n *Node) openLog() (*snapshots, error) {
 // its last entry was committed without this node. With an empty log it is not: the
 // snapshot then stands also for entries that this node helped to commit.
 func (n *Node) alignLog(snapshots *snapshots) error {
+	if err := snapshots.describable(); err != nil {
+		return err
+	}
 	list, err := snapshots.List()
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
@@ -109,11 +113,6 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 	if err != nil {
 		return fmt.Errorf("list the snapshots: %w", err)
 	}
-	for _, id := range damaged { // also those that List leaves out
-		if err := snapshots.check(id); isPassing(err) {
-			return err
-		}
-	}
 	first, err := n.store.FirstIndex()
 	if err != nil || first == 1 || first == 0 && len(damaged) == 0 {
 		return err
@@ -121,12 +120,18 @@ func (n *Node) alignLog(snapshots *snapshots) error {
 	return fmt.Errorf("%w: no snapshot is whole, and the log does not begin at its beginning", logstore.ErrCorrupt)
 }
 
-// isPassing reports whether reading failed for a reason that says nothing of what
-// is on the disk, such as too few descriptors or a missing permission: the node
-// must not give its disk up for that, but be started again.
+// passing are the errors that say nothing of what is on the disk. Others may be
+// what a file system says of damage.
+var passing = []syscall.Errno{
+	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EINTR, syscall.EAGAIN,
+	syscall.ETIMEDOUT, syscall.ESTALE, syscall.ENXIO, syscall.ENODEV,
+}
+
+// isPassing reports whether reading failed for such a reason: the node must not
+// give its disk up for it, but be started again.
 func isPassing(err error) bool {
 	no := syscall.Errno(0)
-	return errors.As(err, &no) && no != syscall.EIO && no != syscall.ENOENT
+	return errors.As(err, &no) && slices.Contains(passing, no)
 }
 
 // startAnew gives up a damaged disk. What it had acknowledged cannot be told

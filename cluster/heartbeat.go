@@ -48,6 +48,14 @@ func (g *heartbeatGuard) aside(rpc raft.RPC, handle func(raft.RPC)) bool {
 	return true
 }
 
+// isIn reports whether raft is in that term still. Its log is that term's then,
+// for the next leader writes into it only once the term has changed.
+func (g *heartbeatGuard) isIn(term uint64) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.term == term || g.term == 0
+}
+
 // guardTerm returns s as raft is to have it, for heartbeats to be handled aside
 // at all.
 func (r *raftTransport) guardTerm(s raft.StableStore) raft.StableStore {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -104,6 +105,7 @@ const (
 	// The library's names.
 	unfinished    = ".tmp" // the end of a directory's
 	snapshotState = "state.bin"
+	snapshotMeta  = "meta.json"
 )
 
 func openSnapshots(ctx context.Context, cfg *Config) (*snapshots, error) {
@@ -277,6 +279,25 @@ func (s *snapshots) ids() (ids []string, err error) {
 		}
 	}
 	return ids, err
+}
+
+// describable returns why a description cannot be opened for now: List would leave
+// that snapshot out.
+func (s *snapshots) describable() error {
+	ids, err := s.ids()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, id := range ids {
+		f, err := os.Open(filepath.Join(s.dir, id, snapshotMeta))
+		if isPassing(err) {
+			return err
+		}
+		if err == nil {
+			f.Close()
+		}
+	}
+	return err
 }
 
 // findDamaged reads all snapshots.

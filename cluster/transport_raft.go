@@ -20,7 +20,7 @@ const (
 	maxAppendBytes = 4 << 20
 )
 
-var errOfALaterTerm = errors.New("this node leads no longer: its log has entries of a later term")
+var errDeposed = errors.New("this node no longer leads that term")
 
 // raftTransport is raft's own network transport over our connections. It
 // watches what raft sends and is answered: to tell followers of commits at once
@@ -79,8 +79,10 @@ func (r *raftTransport) campaign(ctx context.Context) {
 
 // AppendEntries implements raft.Transport.
 func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	if isOfALaterTerm(req) {
-		return errOfALaterTerm
+	if !isHeartbeat(req) && !r.heartbeats.isIn(req.Term) {
+		// Raft ends this goroutine in a moment. The next leader may have written into
+		// the log already, between what was read of it for req.
+		return errDeposed
 	}
 	req.Entries = firstBytes(req.Entries, maxAppendBytes) // raft goes on behind what req has afterwards
 	target = r.locate(id, target)
@@ -88,18 +90,6 @@ func (r *raftTransport) AppendEntries(id raft.ServerID, target raft.ServerAddres
 	err := r.appendEntries(id, target, req, resp)
 	r.notices.sent(id, req, err == nil && resp.Success)
 	return err
-}
-
-// isOfALaterTerm reports whether a request was made of a log into which the next
-// leader has written meanwhile, before raft ended this leadership's goroutines. A
-// node that knows of that leader only by this request would take its entries for
-// others of the same index and term.
-func isOfALaterTerm(req *raft.AppendEntriesRequest) bool {
-	last := req.PrevLogTerm
-	if n := len(req.Entries); n > 0 {
-		last = req.Entries[n-1].Term
-	}
-	return last > req.Term
 }
 
 // firstBytes returns as many entries as fit, one at least.

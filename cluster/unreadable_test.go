@@ -31,13 +31,13 @@ func TestSnapshotsThatCannotBeRead(t *testing.T) {
 		if err != nil || len(snapshots) == 0 {
 			t.Fatalf("no snapshot: %v", err)
 		}
-		for _, path := range snapshots { // reading a directory fails for everybody, root too
-			if err := errors.Join(os.Rename(path, path+".away"), os.Mkdir(path, 0o700)); err != nil {
+		for _, path := range snapshots { // opening a socket fails for everybody, root too
+			if err := errors.Join(os.Rename(path, path+".away"), syscall.Mknod(path, syscall.S_IFSOCK|0o600, 0)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := n.TryStart(); !errors.Is(err, syscall.EISDIR) {
-			t.Fatalf("it starts with %v, want %v", err, syscall.EISDIR)
+		if err := n.TryStart(); !errors.Is(err, syscall.ENXIO) {
+			t.Fatalf("it starts with %v, want %v", err, syscall.ENXIO)
 		}
 		for _, path := range snapshots {
 			if err := errors.Join(os.Remove(path), os.Rename(path+".away", path)); err != nil {

@@ -46,12 +46,12 @@ func (a *answer) send(b []byte) error {
 // relay passes an upstream's answer on.
 func (c *call) relay(res *http.Response) error {
 	c.out.wait()
-	defer c.out.allow(0) // for what is left to be written
 	body := &source{res.Body, c.watchdog}
 	var begun []byte
 	if c.told.inBody() && tellable(res) {
 		var err error
 		if begun, err = c.tell(res.Header, body); err != nil {
+			c.out.allow(0) // to hear of it
 			return err
 		}
 	}
@@ -61,6 +61,7 @@ func (c *call) relay(res *http.Response) error {
 	if c.out.send(begun) != nil || !c.copy(body) {
 		panic(http.ErrAbortHandler)
 	}
+	c.out.allow(0) // to take what is left
 	return nil
 }
 
