@@ -51,12 +51,12 @@ var onlyIn = map[string][]string{
 	"github.com/hashicorp/raft-boltdb":    {"cluster/logstore"},
 	"github.com/hashicorp/go-msgpack":     {"cluster/logstore"}, // the form of raft-boltdb's records
 	"github.com/hashicorp/memberlist":     {"cluster"},
-	"go.etcd.io/bbolt":                    {"cluster/logstore", "cmd/torture/internal/faultfs"},
+	"go.etcd.io/bbolt":                    {"cluster/logstore", "cmd/torture/internal/faultfs", "cmd/torture/internal/faults"}, // the latter in a test
 	"github.com/hanwen/go-fuse":           {"cmd/torture/internal/faultfs"},
 	"github.com/tidwall/btree":            {"fsm"},
 	"github.com/julienschmidt/httprouter": {"httpapi"},
 	"github.com/spf13":                    {"cmd/stateraft"},
-	"net/http":                            {"client", "cmd/stateraft", "cmd/torture/internal/wire", "cmd/torture/internal/workload", "httpapi", "httpapi/proxy"},
+	"net/http":                            {"client", "cmd/stateraft", "cmd/torture/internal/node", "cmd/torture/internal/wire", "cmd/torture/internal/workload", "httpapi", "httpapi/proxy"},
 	"github.com/prometheus/client_golang": {"cluster", "cluster/clustertest", "cmd/stateraft", "httpapi", "httpapi/proxy"},
 	"github.com/rogpeppe/go-internal":     {"cmd/stateraft"},
 	"github.com/anishathalye/porcupine":   {"cluster", "cmd/torture/internal/check"},

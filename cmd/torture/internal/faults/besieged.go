@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/node"
@@ -64,9 +63,9 @@ func cuttingButClients(ctx context.Context, s *Scene) (Hurt, error) {
 // besieged asks a leader that was cut off: it must soon say that it is not ready,
 // refuse in time what needs the others, and answer what needs none.
 func (s *Scene) besieged(ctx context.Context, n *node.Node) error {
-	const no = http.StatusServiceUnavailable
+	const no = 503
 	unready := func(ctx context.Context) error {
-		return expect(ctx, n, http.MethodGet, "/ready", "", node.Answer{Status: no, Code: "NOT_READY", Outcome: "not_applied"})
+		return expect(ctx, n, "GET", "/ready", "", node.Answer{Status: no, Code: "NOT_READY", Outcome: "not_applied"})
 	}
 	if err := s.waitFor(ctx, unreadyTimeout, unready); err != nil {
 		return s.broken(err)
@@ -76,9 +75,9 @@ func (s *Scene) besieged(ctx context.Context, n *node.Node) error {
 		method, path, body string
 		want               node.Answer
 	}{
-		{http.MethodGet, key, "", node.Answer{Status: no, Code: "NO_LEADER", Outcome: "not_applied"}},
-		{http.MethodPost, key, `{"value":2}`, node.Answer{Status: no, Code: "NO_LEADER", Outcome: "not_applied"}},
-		{http.MethodGet, key + "?consistency=stale", "", node.Answer{Status: http.StatusOK}},
+		{"GET", key, "", node.Answer{Status: no, Code: "NO_LEADER", Outcome: "not_applied"}},
+		{"POST", key, `{"value":2}`, node.Answer{Status: no, Code: "NO_LEADER", Outcome: "not_applied"}},
+		{"GET", key + "?consistency=stale", "", node.Answer{Status: 200}},
 	} {
 		asking, cancel := s.within(ctx, noLeaderTimeout)
 		err := expect(asking, n, q.method, q.path, q.body, q.want)
