@@ -130,10 +130,10 @@ func (n *Node) find(servers []raft.Server, node string) (raft.Server, error) {
 	}
 }
 
-// handOver makes another voter lead: no entry is proposed any more, the one
-// chosen has all there are, and is told to stand for election at once. It is
-// not Raft's own transfer, which can leave a flag behind that makes a later
-// leadership refuse every write (hashicorp/raft issue 696).
+// handOver makes another voter lead, and returns when one does: no entry is
+// proposed any more, the one chosen has all there are, and is told to stand for
+// election at once. It is not Raft's own transfer, which can leave a flag behind
+// that makes a later leadership refuse every write (hashicorp/raft issue 696).
 func (n *Node) handOver(ctx context.Context, to string) error {
 	t := n.term.Load()
 	if t == nil {
@@ -159,18 +159,28 @@ func (n *Node) handOver(ctx context.Context, to string) error {
 	if !stillLeads() {
 		return errNotLeader
 	}
-	now := n.leaders.current()
 	n.cfg.Logger.Info("handing leadership over", "to", s.ID)
 	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
 	if err := n.rafts.TimeoutNow(s.ID, s.Address, req, new(raft.TimeoutNowResponse)); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	select {
-	case <-now.ctx.Done():
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %s was told to lead and did not win", ErrRefused, s.ID)
+	return n.awaitSuccessor(ctx, t, s.ID)
+}
+
+// awaitSuccessor waits until another node leads. The one that was told to may
+// end this leadership without winning the next: if that is this node's again,
+// the error is errNotLeader.
+func (n *Node) awaitSuccessor(ctx context.Context, t *leadTerm, told raft.ServerID) error {
+	for ctx.Err() == nil {
+		if id := n.leaders.current().id; id != "" && id != n.id.nodeID() {
+			return nil
+		}
+		if now := n.term.Load(); now != nil && now != t {
+			return errNotLeader
+		}
+		n.leaders.pause(ctx, firstPause)
 	}
+	return fmt.Errorf("%w: %s was told to lead and did not win", ErrRefused, told)
 }
 
 // successors returns the voters that may take over.
@@ -207,15 +217,24 @@ func (n *Node) firstLevel(ctx context.Context, candidates []raft.Server) (raft.S
 	return raft.Server{}, false
 }
 
-// Drain prepares for a graceful end: Ready fails from now on, and leadership
-// goes to another node if this one has it. ctx bounds it.
+// Drain prepares for a graceful end: Ready fails from now on, and if this node
+// leads, it hands over until another does, within ctx. Errors: ErrRefused, and
+// ErrNoLeader.
 func (n *Node) Drain(ctx context.Context) error {
 	n.draining.Store(true)
-	for n.term.Load() != nil && len(n.voters()) > 1 && ctx.Err() == nil { // it may lead anew by the end of a hand-over
-		if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
-			return err
+	for led := false; len(n.voters()) > 1; sleep(ctx, firstPause) {
+		switch id := n.leaders.current().id; {
+		case id == n.id.nodeID():
+			led = true
+			if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
+				return err
+			}
+		case id != "" || !led:
+			return nil
 		}
-		sleep(ctx, firstPause)
+		if ctx.Err() != nil {
+			return ErrNoLeader
+		}
 	}
 	return nil
 }

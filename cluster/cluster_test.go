@@ -300,6 +300,37 @@ func TestTransferLeadership(t *testing.T) {
 	}
 }
 
+// Ensure a node that drains hands over again if the one that it told to lead
+// does not win and leadership comes back.
+func TestDrainHandsOverAgain(t *testing.T) {
+	c := clustertest.New(t, 5, func(cfg *cluster.Config) {
+		if cfg.Name != "n1" { // nobody else stands without being told to
+			cfg.Tuning.Heartbeat, cfg.Tuning.Election = time.Minute, time.Minute
+		}
+	})
+	leader := c.LeaderAmong(c.Nodes[0])
+	others := c.Others(leader)
+	for i := range others { // whoever is told to has two votes of five
+		c.Partition(others[i:i+1], others[i+1:])
+	}
+	term := leader.Raft().CurrentTerm()
+	drained := make(chan error, 1)
+	go func() { drained <- leader.Drain(within(t, clustertest.Patience)) }()
+	clustertest.Eventually(t, "leads anew", func() error {
+		if leader.Leading() && leader.Raft().CurrentTerm() > term {
+			return nil
+		}
+		return fmt.Errorf("it is in term %d, led in %d", leader.Raft().CurrentTerm(), term)
+	})
+	c.Heal()
+	if err := <-drained; err != nil {
+		t.Fatal(err)
+	}
+	if _, id := leader.Raft().LeaderWithID(); id == "" || string(id) == leader.ID() {
+		t.Errorf("after the drain %q leads", id)
+	}
+}
+
 // Ensure a leader that is cut off answers neither reads nor writes, that the
 // others go on, and that it takes part again afterwards.
 func TestPartitionedLeader(t *testing.T) {
