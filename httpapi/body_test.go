@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 )
@@ -95,8 +96,8 @@ func FuzzOps(f *testing.F) {
 	f.Add([]byte(`[[],{},1]`))
 	s := &Server{maxValue: 100}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !json.Valid(raw) || bytes.TrimSpace(raw)[0] != '[' {
-			return
+		if !utf8.Valid(raw) || !json.Valid(raw) || bytes.TrimSpace(raw)[0] != '[' {
+			return // checkObject has refused it
 		}
 		ops, err := s.parseOps(bytes.TrimSpace(bytes.Clone(raw)))
 		if err != nil {
