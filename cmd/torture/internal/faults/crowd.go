@@ -40,8 +40,12 @@ const (
 	// watchedPause is long enough to send an event to every watcher in between.
 	watchedPause = 200 * time.Millisecond
 	// perStream bounds the memory that a stream may take whose client does not
-	// read, and slackMemory what a node may take for anything else meanwhile.
+	// read, perWritten how often a node may have what was written meanwhile, and
+	// slackMemory what it may take for anything else. What was written is in the
+	// history, among the newest log entries and in the mapped log, and there is as
+	// much again that is no longer used and not collected yet.
 	perStream   = 64 << 10
+	perWritten  = 6
 	slackMemory = 64 << 20
 
 	// headerLimit is how long a node gives a client for a header, and a little.
@@ -148,9 +152,9 @@ func (s *Scene) memory() []int64 {
 }
 
 // grown returns by how much a node's memory has grown at most, and an error if that
-// is more than its share of so many streams may take.
-func (s *Scene) grown(before []int64, streams int) (most int64, err error) {
-	limit := int64(slackMemory + perStream*s.share(streams))
+// is more than its share of so many streams, and so many bytes written, may take.
+func (s *Scene) grown(before []int64, streams, written int) (most int64, err error) {
+	limit := int64(slackMemory + perStream*s.share(streams) + perWritten*written)
 	for i, after := range s.memory() {
 		if before[i] < 0 || after < 0 {
 			continue
@@ -180,7 +184,7 @@ func slowReaders(_ context.Context, s *Scene) (Hurt, error) {
 	var most int64
 	end := func(ctx context.Context) (err error) {
 		written := writes.end(ctx)
-		most, err = s.grown(before, len(conns))
+		most, err = s.grown(before, len(conns), writes.tries*largeValue)
 		hangUp(conns)
 		s.forget(ctx, crowdWorkflow, largeKey)
 		return errors.Join(written, err)
@@ -226,7 +230,7 @@ func manyWatchers(_ context.Context, s *Scene) (Hurt, error) {
 	})
 	end := func(ctx context.Context) (err error) {
 		ended := errors.Join(storms.end(ctx), writes.end(ctx))
-		most, err = s.grown(before, count)
+		most, err = s.grown(before, count, 0)
 		hangUp(conns)
 		s.forget(ctx, crowdWorkflow, watchedKey)
 		return errors.Join(ended, err)
