@@ -53,9 +53,9 @@ func (cl *Cluster) Status(ctx context.Context) (ClusterStatus, error) {
 	return status, err
 }
 
-// TransferLeadership moves leadership to a node, by name or id; empty: to the
-// follower that has the most. It returns when the transfer has been carried
-// out, so Config.AttemptTimeout should leave it time.
+// TransferLeadership moves leadership to a node, by name or id; empty: to one
+// that is ready. It returns when the transfer has been carried out, so
+// Config.AttemptTimeout should leave it time.
 func (cl *Cluster) TransferLeadership(ctx context.Context, to string) error {
 	r := &request{kind: write, method: "POST", path: "/v1/cluster/leader/transfer"}
 	if to != "" {
@@ -81,8 +81,8 @@ func (cl *Cluster) RemoveMember(ctx context.Context, node string) error {
 // service until its process restarts: it stops being ready, and leadership
 // moves away from it, while it still serves requests. It may be called again.
 // It is sent once, and returns when leadership has moved, so
-// Config.AttemptTimeout should leave it time. After ErrRefused the node drains
-// and leads nevertheless.
+// Config.AttemptTimeout should leave it time. After any error the node may drain
+// and lead nevertheless; it goes on trying to have another lead.
 func (cl *Cluster) Drain(ctx context.Context) error {
 	return cl.c.do(ctx, &request{kind: local, method: "POST", path: "/v1/cluster/drain"}, nil)
 }

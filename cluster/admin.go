@@ -22,7 +22,8 @@ func (n *Node) RemoveMember(ctx context.Context, node string) error {
 }
 
 // TransferLeadership hands leadership to the voter given by id or display
-// name; empty: to one that is level. It returns when another node leads.
+// name; empty: to one that is ready, if there is one. It returns when another node
+// leads.
 func (n *Node) TransferLeadership(ctx context.Context, to string) error {
 	return n.administer(ctx, &clusterpb.Request{Transfer: &clusterpb.Transfer{To: to}})
 }
@@ -63,7 +64,7 @@ func (n *Node) removeAsLeader(ctx context.Context, node string) error {
 		return err
 	}
 	if string(s.ID) == n.id.nodeID() {
-		if err := n.handOver(ctx, ""); err != nil {
+		if err := n.handOver(ctx, ""); err != nil && !errors.Is(err, ErrOutcomeUnknown) {
 			return err
 		}
 		return errNotLeader // the next leader removes this node
@@ -128,115 +129,6 @@ func (n *Node) find(servers []raft.Server, node string) (raft.Server, error) {
 	default:
 		return raft.Server{}, fmt.Errorf("%w: %d members are called %q; give an id", ErrRefused, len(found), node)
 	}
-}
-
-// handOver makes another voter lead, and returns when one does: no entry is
-// proposed any more, the one chosen has all there are, and is told to stand for
-// election at once. It is not Raft's own transfer, which can leave a flag behind
-// that makes a later leadership refuse every write (hashicorp/raft issue 696).
-func (n *Node) handOver(ctx context.Context, to string) error {
-	t := n.term.Load()
-	if t == nil {
-		return errNotLeader
-	}
-	stillLeads := func() bool { return n.term.Load() == t }
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	candidates, err := n.successors(to)
-	if err != nil {
-		return err
-	}
-	defer n.committer.release(stillLeads)
-	if err := n.committer.hold(ctx, stillLeads); errors.Is(err, errNotLeader) {
-		return err
-	} else if err != nil {
-		return fmt.Errorf("%w: entries in flight did not end: %w", ErrRefused, err)
-	}
-	s, ok := n.firstLevel(ctx, candidates)
-	if !ok {
-		return fmt.Errorf("%w: no voter is level with the log", ErrRefused)
-	}
-	if !stillLeads() {
-		return errNotLeader
-	}
-	n.cfg.Logger.Info("handing leadership over", "to", s.ID)
-	req := &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}
-	if err := n.rafts.TimeoutNow(s.ID, s.Address, req, new(raft.TimeoutNowResponse)); err != nil {
-		return fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	return n.awaitSuccessor(ctx, t, s.ID)
-}
-
-// awaitSuccessor waits until another node leads. The one that was told to may
-// end this leadership without winning the next: if that is this node's again,
-// the error is errNotLeader.
-func (n *Node) awaitSuccessor(ctx context.Context, t *leadTerm, told raft.ServerID) error {
-	for ctx.Err() == nil {
-		if id := n.leaders.current().id; id != "" && id != n.id.nodeID() {
-			return nil
-		}
-		if now := n.term.Load(); now != nil && now != t {
-			return errNotLeader
-		}
-		n.leaders.pause(ctx, firstPause)
-	}
-	return fmt.Errorf("%w: %s was told to lead and did not win", ErrRefused, told)
-}
-
-// successors returns the voters that may take over.
-func (n *Node) successors(to string) ([]raft.Server, error) {
-	others := slices.DeleteFunc(n.voters(), func(s raft.Server) bool { return string(s.ID) == n.id.nodeID() })
-	if to == "" {
-		return others, nil
-	}
-	s, err := n.find(n.servers(), to)
-	switch {
-	case err != nil:
-		return nil, err
-	case string(s.ID) == n.id.nodeID():
-		return nil, fmt.Errorf("%w: that node leads already", ErrRefused)
-	case s.Suffrage != raft.Voter:
-		return nil, fmt.Errorf("%w: that node is not a voter", ErrRefused)
-	}
-	return []raft.Server{s}, nil
-}
-
-// firstLevel waits until one of the candidates has the whole log.
-func (n *Node) firstLevel(ctx context.Context, candidates []raft.Server) (raft.Server, bool) {
-	for ctx.Err() == nil {
-		last := n.raft.LastIndex()
-		for _, s := range candidates {
-			for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-				if a.Status.GetLastIndex() >= last {
-					return s, true
-				}
-			}
-		}
-		sleep(ctx, firstPause)
-	}
-	return raft.Server{}, false
-}
-
-// Drain prepares for a graceful end: Ready fails from now on, and if this node
-// leads, it hands over until another does, within ctx. Errors: ErrRefused, and
-// ErrNoLeader.
-func (n *Node) Drain(ctx context.Context) error {
-	n.draining.Store(true)
-	for led := false; len(n.voters()) > 1; sleep(ctx, firstPause) {
-		switch id := n.leaders.current().id; {
-		case id == n.id.nodeID():
-			led = true
-			if err := n.handOver(ctx, ""); !errors.Is(err, errNotLeader) {
-				return err
-			}
-		case id != "" || !led:
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ErrNoLeader
-		}
-	}
-	return nil
 }
 
 // ErrCatchingUp is Ready's of a node that knows a leader.

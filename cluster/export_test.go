@@ -104,3 +104,18 @@ func (n *Node) LeaveTransferFlag() {
 	flag := reflect.ValueOf(n.raft).Elem().FieldByName("leaderState").FieldByName("leadershipTransferInProgress")
 	atomic.StoreInt32((*int32)(unsafe.Pointer(flag.UnsafeAddr())), 1)
 }
+
+// HandOverToReady is what a leader that drains tries.
+func (n *Node) HandOverToReady(ctx context.Context) (tried bool, err error) {
+	return n.handOverToReady(ctx)
+}
+
+// OtherVoters returns the ids of the voters beside this one, in the order in
+// which they are asked to lead.
+func (n *Node) OtherVoters() []string {
+	var ids []string
+	for _, s := range n.otherVoters() {
+		ids = append(ids, string(s.ID))
+	}
+	return ids
+}

@@ -129,6 +129,7 @@ func (n *Node) lead(ctx context.Context) {
 	duties.Go(func() { n.watchDisks(ctx) })
 	duties.Go(func() { n.watchStaging(ctx) })
 	duties.Go(func() { n.watchFollowers(ctx, t) })
+	duties.Go(func() { n.handOverIfDraining(ctx) })
 	<-ctx.Done()
 	duties.Wait() // before the term's clock ends
 }

@@ -53,22 +53,24 @@ type Node struct {
 
 	watched      watched     // what this node, as the leader, makes of its followers
 	steppedAside time.Time   // when it last gave leadership up for one; of runLeadership alone
+	handedOn     time.Time   // when it last tried to, because it drains; of runLeadership alone
 	offset       clockOffset // of its wall clock
 
-	logEnd    uint64                   // last entry on the disk when the process started
-	term      atomic.Pointer[leadTerm] // not nil: this node leads and may answer for it
-	draining  atomic.Bool
-	caughtUp  atomic.Bool // since the process started
-	disks     disks
-	fatalOnce sync.Once
-	restoring sync.Mutex    // held by the one restore that this node is at
-	changing  chan struct{} // holds an element while a change of the configuration is under way
-	started   chan struct{} // closed when all parts are there
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
-	wg        sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
+	logEnd      uint64                   // last entry on the disk when the process started
+	term        atomic.Pointer[leadTerm] // not nil: this node leads and may answer for it
+	draining    atomic.Bool
+	caughtUp    atomic.Bool // since the process started
+	disks       disks
+	fatalOnce   sync.Once
+	restoring   sync.Mutex    // held by the one restore that this node is at
+	changing    chan struct{} // holds an element while a change of the configuration is under way
+	handingOver chan struct{} // holds an element while leadership is handed over
+	started     chan struct{} // closed when all parts are there
+	ctx         context.Context
+	cancel      context.CancelCauseFunc
+	wg          sync.WaitGroup
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // Open starts a node. It returns once the node listens; whether it has a
@@ -82,7 +84,7 @@ func Open(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{}), changing: make(chan struct{}, 1)}
+	n := &Node{cfg: cfg, id: id, state: fsm.New(), started: make(chan struct{}), changing: make(chan struct{}, 1), handingOver: make(chan struct{}, 1)}
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.state.Speak(cfg.Tuning.MaxVersion)
 	n.clock = newClock(cfg.Tuning.Wall, cfg.Tuning.Monotonic)

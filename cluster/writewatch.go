@@ -101,6 +101,8 @@ func (n *Node) watchWrites(ctx context.Context) {
 func (n *Node) quitLeading(ctx context.Context, cause error) {
 	n.cfg.Logger.Error("this leadership answers no write; ending it", "err", cause)
 	if errors.Is(cause, errRefusing) && len(n.voters()) > 1 {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
 		if err := n.handOver(ctx, ""); err != nil && ctx.Err() == nil {
 			n.cfg.Logger.Warn("leadership could not be handed over", "err", err)
 		}

@@ -55,8 +55,8 @@ func (s *Server) clusterStatus(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// transferLeadership serves POST /v1/cluster/leader/transfer. Without "to" the
-// best follower takes over.
+// transferLeadership serves POST /v1/cluster/leader/transfer. Without "to" one
+// that is ready takes over.
 func (s *Server) transferLeadership(w http.ResponseWriter, r *request) error {
 	f, err := s.readOptional(w, r, "to")
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *Server) drain(w http.ResponseWriter, r *request) error {
 	if err := s.cluster.Drain(ctx); err != nil {
 		p := problemOf(err, true)
 		// Half of it has happened.
-		return &problem{code: p.code, message: "the node is draining and leadership stays: " + p.message, unknown: true}
+		return &problem{code: p.code, message: "the node drains, and another is not known to lead yet: " + p.message, unknown: true}
 	}
 	return writeOK(w)
 }

@@ -150,11 +150,21 @@ func TestDrain(t *testing.T) {
 // A node whose leadership cannot move drains all the same, and says so.
 func TestDrainHalfDone(t *testing.T) {
 	x := newAPI(t)
-	x.cluster.adminErr = fmt.Errorf("%w: no voter is level with the log", cluster.ErrRefused)
-	a := x.refused(x.post("/v1/cluster/drain", ""), 409, "REFUSED")
-	message := a.json["message"].(string)
-	if a.json["outcome"] != "unknown" || !strings.Contains(message, "is draining") || !strings.Contains(message, "no voter is level") {
-		t.Errorf("body: %s", a.body)
+	for _, tt := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{cluster.ErrRefused, 409, "REFUSED"},
+		{cluster.ErrNoLeader, 503, "NO_LEADER"},
+		{cluster.ErrOutcomeUnknown, 504, "OUTCOME_UNKNOWN"},
+	} {
+		x.cluster.adminErr = fmt.Errorf("%w: for a reason", tt.err)
+		a := x.refused(x.post("/v1/cluster/drain", ""), tt.status, tt.code)
+		message := a.json["message"].(string)
+		if a.json["outcome"] != "unknown" || !strings.Contains(message, "the node drains") || !strings.Contains(message, "for a reason") {
+			t.Errorf("body: %s", a.body)
+		}
 	}
 	x.refused(x.get("/ready"), 503, "NOT_READY")
 }

@@ -67,7 +67,7 @@ type Cluster interface {
 	Ready() error // nil: it knows a leader and has caught up; ErrCatchingUp: it only knows a leader
 	Status(ctx context.Context) cluster.Status
 
-	// TransferLeadership moves leadership to a node; "" picks the best follower.
+	// TransferLeadership moves leadership to a node; "": to one that is ready.
 	TransferLeadership(ctx context.Context, to string) error
 	RemoveMember(ctx context.Context, idOrName string) error
 

@@ -50,8 +50,8 @@ func newClusterTransferCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transfer-leadership",
 		Short: "Move leadership to another node",
-		Long: `Move leadership to another node, by name or id; without --to, to the follower
-that has the most of the log. Writes wait for some milliseconds and none fails.`,
+		Long: `Move leadership to another node, by name or id; without --to, to one that
+is ready. A node that drains hands it on at once. Writes wait for some milliseconds and none fails.`,
 		Example: `  stateraft cluster transfer-leadership
   stateraft cluster transfer-leadership --to n2`,
 		Args: noArguments,
