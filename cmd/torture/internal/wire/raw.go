@@ -13,9 +13,12 @@ import (
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
 
-// nodeTimeout is how long a node is told to try, in seconds: less than Patience,
-// so that it can still say what became of the request.
-const nodeTimeout = "2.5"
+// NodeTimeout is how long a node is told to try: less than Patience, so that it
+// can still say what became of the request.
+const NodeTimeout = 2500 * time.Millisecond
+
+// nodeTimeout is NodeTimeout as nodes are told it, in seconds.
+var nodeTimeout = strconv.FormatFloat(NodeTimeout.Seconds(), 'f', -1, 64)
 
 // maxBody bounds an answer.
 const maxBody = 16 << 20
