@@ -103,25 +103,62 @@ func (f *followers) staying(n *wire.Node, feed wire.Feed, from uint64) {
 	})
 }
 
-// finish writes the end of each workflow, has every node asked for a stream of
-// it, waits until all who follow one have been told of it, and stops them.
+// finish writes the end of each workflow, waits until all who follow one have been
+// told of it, and stops them.
 func (f *followers) finish(ctx context.Context) error {
 	defer f.wg.Wait()
 	defer f.stop()
 	limit := catchUp * time.Duration(f.env.Slack)
-	a, node := &actor{env: f.env, id: f.env.Record.NewClient()}, wire.Insistent{Store: f.env.Nodes[0], Limit: limit}
+	a := &actor{env: f.env, id: f.env.Record.NewClient()}
 	for _, feed := range f.feeds {
-		value := fmt.Sprintf(`"end of %s"`, feed.Workflow)
-		r := wire.Request{Kind: history.Set, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd, Value: value, Idempotency: theEnd}
-		op := a.send(ctx, node, r)
-		if op.Outcome != history.OK {
-			return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
-		}
-		for _, n := range f.env.Nodes {
-			f.staying(n, feed, max(op.Revision, 1)-1)
+		if err := f.end(ctx, a, feed, limit); err != nil {
+			return err
 		}
 	}
 	return f.wait(ctx, limit)
+}
+
+// end writes the end of a workflow. Every node is asked for two streams of it: one
+// before, which is told of the end as it happens, and one from right before the
+// end, which is told of what has happened.
+func (f *followers) end(ctx context.Context, a *actor, feed wire.Feed, limit time.Duration) error {
+	node := wire.Insistent{Store: f.env.Nodes[0], Limit: limit}
+	r := wire.Request{Kind: history.Get, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd}
+	now := a.send(ctx, node, r)
+	if now.Outcome != history.OK {
+		return fmt.Errorf("%s cannot be read before its end is written: %s", feed.Workflow, now.Error)
+	}
+	f.live(ctx, feed, now.Revision, limit)
+	r.Kind, r.Value, r.Idempotency = history.Set, fmt.Sprintf(`"end of %s"`, feed.Workflow), theEnd
+	op := a.send(ctx, node, r)
+	if op.Outcome != history.OK {
+		return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
+	}
+	for _, n := range f.env.Nodes {
+		f.staying(n, feed, max(op.Revision, 1)-1)
+	}
+	return nil
+}
+
+// live follows a workflow or a subject at every node from behind a revision that
+// has been, and returns when all streams have begun. It waits no longer than the
+// limit: who has not caught up in the end is told anyway.
+func (f *followers) live(ctx context.Context, feed wire.Feed, from uint64, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var begun []chan struct{}
+	for _, n := range f.env.Nodes {
+		opened := make(chan struct{})
+		feed.Opened = sync.OnceFunc(func() { close(opened) })
+		f.staying(n, feed, from)
+		begun = append(begun, opened)
+	}
+	for _, opened := range begun {
+		select {
+		case <-opened:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // wait waits until all who follow have been told of the end.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,12 +29,15 @@ func TestEndIsWritten(t *testing.T) {
 			copies = append(copies, r.Header.Get("Idempotency-Key"))
 		}
 		switch {
+		case isRead(r):
+			notFound(w)
+		case r.Method == http.MethodGet && len(copies) < 2: // a stream that ends at once
 		case len(copies) < 2:
 			panic(http.ErrAbortHandler)
 		case r.Method == http.MethodPost:
 			fmt.Fprint(w, `{"version":1}`)
 		default:
-			fmt.Fprintf(w, "id: 7\ndata: {\"type\":\"set\",\"key\":%q,\"newValue\":1,\"version\":1,\"revision\":7}\n\n", theEnd)
+			fmt.Fprint(w, tellEnd)
 		}
 	}))
 	defer srv.Close()
@@ -43,11 +47,76 @@ func TestEndIsWritten(t *testing.T) {
 	if err := f.finish(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if ops := record.History().Ops; len(ops) != 1 || ops[0].Outcome != history.OK {
+	if ops := record.History().Ops; len(ops) != 2 || ops[0].Kind != history.Get || ops[1].Kind != history.Set || ops[1].Outcome != history.OK {
 		t.Errorf("recorded %+v", ops)
 	}
 	if !slices.Equal(copies, []string{theEnd, theEnd}) {
 		t.Errorf("the idempotency keys are %q", copies)
+	}
+}
+
+// tellEnd is the end of a workflow in a stream.
+const tellEnd = "id: 7\ndata: {\"type\":\"set\",\"key\":\"" + theEnd + "\",\"newValue\":1,\"version\":1,\"revision\":7}\n\n"
+
+func isRead(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream"
+}
+
+// notFound answers a read from revision 5.
+func notFound(w http.ResponseWriter) {
+	w.Header().Set("X-Stateraft-Revision", "5")
+	w.WriteHeader(http.StatusNotFound)
+	fmt.Fprint(w, `{"code":"NOT_FOUND"}`)
+}
+
+// Ensure a stream is open before the end is written, and a node that tells the end
+// only to streams that begin later is told.
+func TestEndIsPushed(t *testing.T) {
+	for _, pushes := range []bool{true, false} {
+		written := make(chan struct{})
+		var early atomic.Int64 // streams from before the end
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case isRead(r):
+				notFound(w)
+			case r.Method == http.MethodPost:
+				w.Header().Set("X-Stateraft-Revision", "7")
+				fmt.Fprint(w, `{"version":1}`)
+				if early.Load() == 0 {
+					t.Error("no stream was open when the end was written")
+				}
+				close(written)
+			case r.Header.Get("Last-Event-ID") == "6":
+				fmt.Fprint(w, tellEnd)
+			default:
+				if id := r.Header.Get("Last-Event-ID"); id != "5" {
+					t.Errorf("a stream begins behind %s, want the revision of the read", id)
+				}
+				early.Add(1)
+				w.(http.Flusher).Flush()
+				select {
+				case <-written:
+				case <-r.Context().Done():
+				}
+				if pushes {
+					fmt.Fprint(w, tellEnd)
+					w.(http.Flusher).Flush()
+				}
+				<-r.Context().Done()
+			}
+		}))
+		f := newFollowers(Env{Name: "atomic", Nodes: []*wire.Node{wire.NewNode("n1", srv.URL)}, Record: history.NewRecorder(), Slack: 1})
+		a := &actor{env: f.env, id: 1}
+		if err := f.end(t.Context(), a, wire.Feed{Workflow: "w"}, catchUp); err != nil {
+			t.Error(err)
+		}
+		err := f.wait(t.Context(), time.Second)
+		f.stop()
+		f.wg.Wait()
+		srv.Close()
+		if pushes && err != nil || !pushes && (err == nil || !strings.Contains(err.Error(), "w at n1 from revision 5") || strings.Contains(err.Error(), "revision 6")) {
+			t.Errorf("pushes %t: told %v", pushes, err)
+		}
 	}
 }
 
