@@ -39,6 +39,7 @@ var needed = map[string]string{
 	"stream":    streamPath,
 	"atomic":    streamPath, // the truth is what its readers are told
 	"pages":     streamPath,
+	"lock":      streamPath,
 	"agent":     "/api/v1/state/{key}",
 	"backup":    "/v1/backup",
 	"isolation": "/v1/keys",

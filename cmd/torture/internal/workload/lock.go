@@ -17,11 +17,17 @@ const (
 	lockWrites = 6
 )
 
-type lock struct{ env Env }
+type lock struct {
+	env    Env
+	follow *followers
+}
 
-func newLock(e Env) Workload { return &lock{e} }
+func newLock(e Env) Workload { return &lock{e, newFollowers(e)} }
 
-func (w *lock) Run(ctx context.Context) { w.env.actors(ctx, lockActors, w.one) }
+func (w *lock) Run(ctx context.Context) {
+	w.follow.readers(1, wire.Feed{Workflow: "lock"})
+	w.env.actors(ctx, lockActors, w.one)
+}
 
 // one takes the lock if it is free, and writes under its guard for as long as
 // that goes well, or longer than it holds. Half of the holders let go, the
@@ -49,9 +55,9 @@ func (w *lock) one(ctx context.Context, a *actor) {
 	}
 }
 
-// Finish waits until the lock is free by itself, so that all nodes hold the
-// same in the end.
+// Finish waits until the lock is free by itself, so that nothing happens any more
+// behind the end of the workflow.
 func (w *lock) Finish(ctx context.Context) error {
-	sleep(ctx, 2*lockTTL)
-	return nil
+	sleep(ctx, 5*lockTTL*time.Duration(max(w.env.Slack, 1)))
+	return w.follow.finish(ctx)
 }
