@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -46,7 +47,8 @@ func (s *state) take(e history.Event) {
 
 // restart goes on from what a subscriber was told of all keys.
 func (s *state) restart(keys map[string]history.Event) {
-	s.keys, s.unsure = maps.Clone(keys), true
+	s.keys, s.unsure = map[string]history.Event{}, true
+	maps.Copy(s.keys, keys)
 }
 
 // question is about the state of a workflow at a revision.
@@ -60,41 +62,61 @@ type question struct {
 func (t *truth) replay(v *Verdict, questions []question) (skipped int) {
 	slices.SortStableFunc(questions, func(a, b question) int { return cmp.Compare(a.at, b.at) })
 	s := &state{v: v, workflow: t.workflow, keys: map[string]history.Event{}}
-	changes, holes := t.changes, t.holes
-	step := func(upTo uint64) {
+	gaps := t.gaps()
+	isUnknown := func(revision uint64) bool {
+		return slices.ContainsFunc(gaps, func(g gap) bool { return g.after < revision && revision < g.upTo })
+	}
+	changes, ahead := t.changes, gaps
+	step := func(upTo uint64, take func(history.Event)) {
 		for len(changes) > 0 && changes[0].Revision <= upTo {
-			s.take(changes[0])
+			take(changes[0])
 			changes = changes[1:]
 		}
 	}
 	advance := func(upTo uint64) {
-		for len(holes) > 0 && holes[0].upTo <= upTo {
-			step(holes[0].after)
-			s.restart(t.toldAt(holes[0].upTo))
-			holes = holes[1:]
+		for len(ahead) > 0 && ahead[0].upTo <= upTo {
+			step(ahead[0].after, s.take)
+			step(ahead[0].upTo, func(history.Event) {})
+			s.restart(ahead[0].keys)
+			ahead = ahead[1:]
 		}
-		step(upTo)
+		step(upTo, s.take)
 	}
 	for _, q := range questions {
-		if t.hidden(q.at) && !slices.ContainsFunc(t.holes, func(h hole) bool { return h.upTo == q.at }) {
+		if isUnknown(q.at) {
 			skipped++
 			continue
 		}
 		advance(q.at)
 		q.ask(s)
 	}
-	advance(^uint64(0))
+	advance(math.MaxUint64)
 	return skipped
 }
 
-// toldAt returns all keys at a revision as a subscriber was told of them.
-func (t *truth) toldAt(revision uint64) map[string]history.Event {
-	for _, told := range t.tellings {
-		if told.at == revision {
-			return told.keys
+// gap is states that nobody knows: those above after, below upTo, which has keys.
+type gap struct {
+	hole
+	keys map[string]history.Event
+}
+
+// gaps returns the unknown states, in order. They begin with a hole, and go on
+// behind it, where changes are known, until somebody was told of all keys: what
+// else such a change met is unknown.
+func (t *truth) gaps() (gaps []gap) {
+	tellings := slices.SortedStableFunc(slices.Values(t.tellings), func(a, b telling) int { return cmp.Compare(a.at, b.at) })
+	upTo := uint64(0) // of the last gap
+	for _, h := range t.holes {
+		if h.upTo <= upTo {
+			continue
 		}
+		g := gap{hole: hole{max(h.after, upTo), math.MaxUint64}}
+		if i := slices.IndexFunc(tellings, func(told telling) bool { return told.at >= h.upTo }); i >= 0 {
+			g.upTo, g.keys = tellings[i].at, tellings[i].keys
+		}
+		gaps, upTo = append(gaps, g), g.upTo
 	}
-	return map[string]history.Event{}
+	return gaps
 }
 
 // compareTellings asks whether all keys were told as they were.

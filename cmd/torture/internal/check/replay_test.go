@@ -3,6 +3,7 @@ package check_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/check"
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
@@ -266,6 +267,10 @@ func TestStreamStarts(t *testing.T) {
 		{"one that it had", 12, changes[1:], true},
 		{"too old, all keys", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[2]}, false},
 		{"too old, no key left", 1, []history.Event{named("resync", 0), named("synced", 13), changes[3]}, false},
+		{"in the future, all keys, and then changes", 1000, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[2], changes[3]}, false},
+		{"all keys as of the past", 12, []history.Event{changes[2], changes[3], named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[2], changes[3]}, true},
+		{"all keys, all changes, and all keys again", 1, []history.Event{named("resync", 0), snapshot("k", 2, "2"), named("synced", 12), changes[2], changes[3], named("resync", 0), snapshot("k", 4, "3"), named("synced", 30)}, true},
+		{"synced without a resync", 1, []history.Event{named("synced", 12), changes[2]}, true},
 		{"in the future, all keys", 1000, []history.Event{named("resync", 0), snapshot("k", 4, "3"), named("synced", 30)}, false},
 		{"all keys, begun and broken off", 1, []history.Event{named("resync", 0), snapshot("k", 1, "1")}, false},
 		{"all keys, one of the past", 1, []history.Event{named("resync", 0), snapshot("k", 1, "1"), named("synced", 12)}, true},
@@ -301,6 +306,75 @@ func TestStreamHole(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			judge(t, check.Stream(followed("stream", ops, told("s", append(slices.Clone(hole), tt.last)...), nil)), tt.wrong)
+		})
+	}
+}
+
+// Ensure a reader who is told all keys without a resync, and none of them, is a
+// violation and no end of the tester.
+func TestSyncedAlone(t *testing.T) {
+	ops := []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(6, 7, token(0, 50, set("4", 4)))}
+	events := told("s", change("set", "k", 10, 1, "null", "1"), named("synced", 45), change("set", "k", 50, 4, "3", "4"))
+	judge(t, check.Stream(followed("stream", ops, events, nil)), true)
+}
+
+// Ensure a stretch of changes that lies in a time of which else nobody was told,
+// and begins there without all keys, is held against nothing that is unknown.
+func TestStreamStartsInHole(t *testing.T) {
+	ops := []history.Op{
+		at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 25, set("2", 2))), at(4, 5, token(0, 40, set("3", 3))), at(6, 7, token(0, 50, set("4", 4))),
+		at(8, 9, stale(token(0, 20, get("1", 1)))), at(10, 11, stale(token(0, 25, get("2", 2)))), at(12, 13, stale(token(0, 45, get("3", 3)))),
+	}
+	reader := told("s", change("set", "k", 10, 1, "null", "1"), named("resync", 0), snapshot("k", 3, "3"), named("synced", 45))
+	started := told("start", change("set", "k", 25, 2, "1", "2"))
+	last := told("s", change("set", "k", 50, 4, "3", "4"))
+	end := told("stay", change("set", "k", 50, 4, "3", "4"))
+	final := []history.Entry{has("k", "4", 4)}
+	for _, tt := range []struct {
+		name   string
+		events []history.Event
+		ops    []history.Op
+		final  []history.Entry
+		wrong  bool
+	}{
+		{"goes on", slices.Concat(reader, started, last), ops, final, false},
+		{"goes on with another version", slices.Concat(reader, started, told("s", change("set", "k", 50, 5, "3", "4"))), ops, final, true},
+		{"a read of another state behind", slices.Concat(reader, started, last), append(slices.Clone(ops), at(14, 15, stale(token(0, 46, get("2", 2))))), final, true},
+		{"the reader gets all keys behind the end", slices.Concat(reader[:1], started, end, told("s", named("resync", 0), snapshot("k", 4, "4"), named("synced", 50))), ops, final, false},
+		{"the reader gets all keys later than the end", slices.Concat(reader[:1], started, end, told("s", named("resync", 0), snapshot("k", 4, "4"), named("synced", 60))), ops, final, false},
+		{"others are left than the reader was told", slices.Concat(reader[:1], started, end, told("s", named("resync", 0), snapshot("k", 4, "4"), named("synced", 60))), ops, []history.Entry{has("k", "3", 3)}, true},
+		{"nobody is told of all keys again", slices.Concat(reader[:1], started, end), ops, final, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := followed("stream", tt.ops, tt.events, map[string]history.Subscriber{"start": {From: 20}, "stay": {From: 49, Follows: true}})
+			if tt.final != nil {
+				h.Final = map[string][]history.Entry{"n1": tt.final}
+			}
+			judge(t, check.Stream(h), tt.wrong)
+		})
+	}
+}
+
+// Ensure a stream that begins at a revision that there was is not told of an older
+// state, as one may be that begins in the future.
+func TestStreamBegunBehindAll(t *testing.T) {
+	ops := []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 30, set("2", 2)))}
+	events := append(told("s", change("set", "k", 10, 1, "null", "1"), change("set", "k", 30, 2, "1", "2")),
+		told("start", named("resync", 0), snapshot("k", 1, "1"), named("synced", 12))...)
+	for _, tt := range []struct {
+		name  string
+		begun time.Duration
+		wrong bool
+	}{
+		{"after the answer of that revision", 4 * ms, true},
+		{"before it", 2 * ms, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			late := slices.Clone(events)
+			for i := range late {
+				late[i].At = 10 * ms
+			}
+			judge(t, check.Stream(followed("stream", ops, late, map[string]history.Subscriber{"start": {From: 30, Begun: tt.begun}})), tt.wrong)
 		})
 	}
 }

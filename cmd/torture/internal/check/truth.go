@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
@@ -49,7 +50,7 @@ func truths(h *history.History, workload string, v *Verdict) map[string]*truth {
 	for workflow, readers := range byWorkflow {
 		t := gather(workflow, readers, v)
 		for _, r := range readers {
-			r.follow(t, h.Remembered(), v)
+			r.follow(t, h, v)
 		}
 		all[workflow] = t
 	}
@@ -63,18 +64,23 @@ func gather(workflow string, readers []*reader, v *Verdict) *truth {
 	var covered []hole
 	for _, r := range readers {
 		r.dropForeign(workflow, v)
-		from, last := r.From, r.From
+		from, last, allTold := r.From, r.From, false
+		end := func() {
+			if allTold || from < last {
+				covered = append(covered, hole{from, last})
+			}
+		}
 		for _, e := range r.events {
 			switch {
 			case e.Type == "synced":
-				covered = append(covered, hole{from, last})
-				from, last = e.Revision, e.Revision
+				end()
+				from, last, allTold = e.Revision, e.Revision, true
 			case isChange(e):
 				last = max(last, e.Revision)
 				agree(v, byRevision, e)
 			}
 		}
-		covered = append(covered, hole{from, last})
+		end()
 	}
 	t.changes = slices.SortedFunc(maps.Values(byRevision), func(a, b history.Event) int { return cmp.Compare(a.Revision, b.Revision) })
 	t.holes = between(covered)
@@ -99,9 +105,9 @@ func agree(v *Verdict, known map[uint64]history.Event, e history.Event) {
 	}
 }
 
-// between returns what no stretch covers up to the end of the last.
+// between returns what no stretch covers up to the end of the last. One in which
+// all keys were told, and then nothing, has no length.
 func between(covered []hole) []hole {
-	covered = slices.DeleteFunc(covered, func(c hole) bool { return c.after == c.upTo })
 	slices.SortFunc(covered, func(a, b hole) int { return cmp.Compare(a.after, b.after) })
 	var holes []hole
 	end := uint64(0)
@@ -125,6 +131,9 @@ func (t *truth) inTheEnd(h *history.History) (tellings []telling) {
 	last := uint64(0)
 	if n := len(t.changes); n > 0 {
 		last = t.changes[n-1].Revision
+	}
+	for _, told := range t.tellings {
+		last = max(last, told.at)
 	}
 	for node, entries := range h.Final {
 		keys := map[string]history.Event{}
@@ -166,8 +175,8 @@ func (r *reader) dropForeign(workflow string, v *Verdict) {
 // follow checks that the reader was told each change behind the one where it
 // stood, once and in order, or else all present keys: only where the history
 // need not reach it any more, or its revision is of no state that there was.
-func (r *reader) follow(t *truth, reach uint64, v *Verdict) {
-	cursor := r.From
+func (r *reader) follow(t *truth, h *history.History, v *Verdict) {
+	cursor, isReal := r.From, false      // isReal: there is a state at the cursor
 	var present map[string]history.Event // not nil: all keys are being told
 	for _, e := range r.events {
 		switch e.Type {
@@ -180,16 +189,38 @@ func (r *reader) follow(t *truth, reach uint64, v *Verdict) {
 			}
 			present[e.Key] = e
 		case "synced":
-			if present == nil || cursor <= e.Revision && e.Revision-cursor < reach {
+			switch {
+			case present == nil:
+				v.Fail("%s: synced at revision %d comes without a resync before it", r.name, e.Revision)
+			case cursor <= e.Revision && e.Revision-cursor < h.Remembered():
 				v.Fail("%s: told all keys as of revision %d, and not the changes behind %d, which nodes must remember", r.name, e.Revision, cursor)
+			case cursor > e.Revision && (isReal || cursor <= highestBy(h, r.Begun)):
+				v.Fail("%s: told all keys as of revision %d, of the past: it stood at %d", r.name, e.Revision, cursor)
 			}
-			t.tellings = append(t.tellings, telling{r.name, e.Revision, present})
-			cursor, present = e.Revision, nil
+			if present != nil {
+				t.tellings = append(t.tellings, telling{r.name, e.Revision, present})
+			}
+			cursor, present, isReal = e.Revision, nil, true
 		default:
 			r.next(t, cursor, e, v)
-			cursor, present = max(cursor, e.Revision), nil
+			cursor, present, isReal = max(cursor, e.Revision), nil, isReal || e.Revision > cursor
 		}
 	}
+}
+
+// highestBy is the highest revision that an answer or an event had told by then.
+func highestBy(h *history.History, then time.Duration) (highest uint64) {
+	for _, op := range h.Ops {
+		if op.Dated() && op.Return < then {
+			highest = max(highest, op.Revision)
+		}
+	}
+	for _, e := range h.Events {
+		if e.At < then {
+			highest = max(highest, e.Revision)
+		}
+	}
+	return highest
 }
 
 // next checks that e is the change that follows a revision.

@@ -167,11 +167,12 @@ type Event struct {
 type Subscriber struct {
 	Workload string
 	Workflow string
-	Agent    bool   // Workflow is a subject of Agent State
-	Project  string // of the API key; empty: the root token's
-	Token    string // id of the API key; empty: the root token
-	From     uint64 // revision behind which it began
-	Follows  bool   // to the end; else it may stop anywhere
+	Agent    bool          // Workflow is a subject of Agent State
+	Project  string        // of the API key; empty: the root token's
+	Token    string        // id of the API key; empty: the root token
+	From     uint64        // revision behind which it began
+	Follows  bool          // to the end; else it may stop anywhere
+	Begun    time.Duration // before it asked for anything
 }
 
 // Sample is what a process used at a moment.

@@ -57,8 +57,10 @@ func (r *Recorder) Event(e Event) {
 	}
 }
 
-// Subscriber records that there is one, which may never record an event.
+// Subscriber records that there is one, which may never record an event, and
+// begins now.
 func (r *Recorder) Subscriber(name string, s Subscriber) {
+	s.Begun = r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.history.Subscribers[name] = s
