@@ -10,8 +10,7 @@ import (
 // hurt: nobody was heard, or a node says what it lacks.
 var bearable = []string{
 	"no answer", "unreachable", "NO_ANSWER", "UNREACHABLE",
-	"NO_LEADER", "BEHIND", "OUTCOME_UNKNOWN", "OVERLOADED", "USAGE_LIMIT_EXCEEDED", "DISK_FULL", "REVISION_UNKNOWN",
-	"VERSION_CONFLICT", // of the Go client, after an attempt of unknown outcome
+	"NO_LEADER", "BEHIND", "OUTCOME_UNKNOWN", "OVERLOADED", "USAGE_LIMIT_EXCEEDED", "DISK_FULL",
 }
 
 // ofKeys are those that API keys bring about, which Isolation looks at.
@@ -19,7 +18,8 @@ var ofKeys = []string{"FORBIDDEN", "UNAUTHORIZED", history.StillOpen}
 
 // Answers checks, in all workloads, why requests fail: all of them are right, so
 // none meets a bug of a node, an answer that is not of the contract, or an error
-// that blames the request. What answers say is for the other checkers, and so is
+// that blames the request. A revision is only ever asked for that an answer gave,
+// so none is unknown to a cluster that is not restored itself. What answers say is for the other checkers, and so is
 // what another cluster says of a backup.
 func Answers(h *history.History) *Verdict {
 	v := &Verdict{Name: "answers", Promise: "a right request is done, or fails because a node lacks something"}

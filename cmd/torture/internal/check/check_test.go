@@ -286,6 +286,7 @@ func TestAnswers(t *testing.T) {
 		{"nobody heard", []history.Op{at(0, 1, failing(history.Unknown, "no answer", set("1", 0))), at(2, 3, failing(history.Refused, "UNREACHABLE", set("1", 0)))}, nil, false},
 		{"a panic in a read", []history.Op{at(0, 1, failing(history.Refused, "INTERNAL", list(0, history.Query{}, "")))}, nil, true},
 		{"a panic in a write", []history.Op{at(0, 1, failing(history.Unknown, "INTERNAL", set("1", 0)))}, nil, true},
+		{"a revision that an answer gave, unknown", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, failing(history.Refused, "REVISION_UNKNOWN", stale(token(7, 0, get("", 0)))))}, nil, true},
 		{"not of the contract", []history.Op{at(0, 1, failing(history.Unknown, foreign, get("", 0)))}, nil, true},
 		{"not of the contract, as the Go client says", []history.Op{at(0, 1, failing(history.Refused, "BAD_RESPONSE", get("", 0)))}, nil, true},
 		{"an error without a code", []history.Op{at(0, 1, failing(history.Refused, "", get("", 0)))}, nil, true},

@@ -29,7 +29,7 @@ type Span struct {
 // blamed are the errors that tell the caller what is wrong with the request.
 var blamed = []string{
 	"UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "INVALID_REQUEST", "INVALID_KEY", "INVALID_TTL", "VALUE_REQUIRED",
-	"TOO_LARGE", "METHOD_NOT_ALLOWED", "IDEMPOTENCY_MISMATCH", "REVISION_UNKNOWN", "VERSION_CONFLICT",
+	"TOO_LARGE", "METHOD_NOT_ALLOWED", "IDEMPOTENCY_MISMATCH", "VERSION_CONFLICT",
 }
 
 // RollingName is that of Rolling's verdict.
