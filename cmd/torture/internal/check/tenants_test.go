@@ -136,7 +136,8 @@ func TestFencing(t *testing.T) {
 	run(t, "lock", check.Fencing, []scenario{
 		{"in turn", []history.Op{at(0, 1, lock(10, 1)), at(2, 3, guarded(11, 1)), at(4, 5, lock(20, 3)), at(6, 7, late(1, 3)), at(8, 9, guarded(21, 3))}, nil, false},
 		{"token from the start", []history.Op{at(0, 1, lock(10, 1)), at(4, 5, lock(20, 1))}, nil, true},
-		{"tokens against time", []history.Op{at(4, 5, lock(10, 1)), at(0, 1, lock(20, 3))}, nil, true},
+		{"given again before it ended", []history.Op{at(0, 1, lock(10, 1)), at(4, 5, lock(20, 2))}, nil, true},
+		{"given again, a write of unknown outcome in between", []history.Op{at(0, 1, lock(10, 1)), at(2, 3, unknown(lock(0, 0))), at(4, 5, lock(20, 5))}, nil, false},
 		{"a write with an old token", []history.Op{at(0, 1, lock(10, 1)), at(4, 5, lock(20, 3)), at(6, 7, guarded(21, 1))}, nil, true},
 		{"a write with an old token, of an old revision", []history.Op{at(0, 1, lock(10, 1)), at(4, 5, lock(20, 3)), at(6, 7, guarded(15, 1))}, nil, true},
 		{"a refusal with the right token", []history.Op{at(0, 1, lock(10, 1)), at(2, 3, late(1, 1))}, nil, true},
