@@ -166,6 +166,7 @@ func (t *tester) conclude(e *epoch) {
 		found = append(found, t.checkRolls(e, h))
 	}
 	t.mu.Lock()
+	found = append(found, check.Calm(h, workload.Probe, t.calm(e)))
 	t.digest.Add(h, workload.Probe, e.begin, t.epochs[e.number].End)
 	t.mu.Unlock()
 	for _, v := range found {

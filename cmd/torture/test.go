@@ -164,7 +164,7 @@ func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, e
 		return nil, context.Cause(ctx)
 	}
 	if left <= 0 && ctx.Err() == nil && t.unusable == nil && t.config.duration >= judgedFrom {
-		check.FailIdle(t.all())
+		check.FailIdle(t.tried())
 	}
 	return t.report(used.samples), nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/check"
@@ -16,9 +17,15 @@ func (t *tester) own() []*check.Verdict {
 // all are the verdicts of the run itself and those of the checkers.
 func (t *tester) all() []*check.Verdict { return append(t.own(), t.verdicts...) }
 
+// tried are the verdicts of promises that every long run puts to the test. Faults
+// may follow each other so closely that nothing was ever calm.
+func (t *tester) tried() []*check.Verdict {
+	return slices.DeleteFunc(t.all(), func(v *check.Verdict) bool { return v.Name == check.CalmName })
+}
+
 // checks are the names of all verdicts that an epoch may bring about.
 func checks() []string {
-	names := append(check.Names(), check.RollingName)
+	names := append(check.Names(), check.CalmName, check.RollingName)
 	for _, v := range newTester(&config{}, false, io.Discard, nil).own() {
 		names = append(names, v.Name)
 	}
