@@ -409,8 +409,43 @@ func TestRevisions(t *testing.T) {
 		{"a read through the Go client", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, get("1", 1))}, nil, false},
 		{"as new as its token", []history.Op{at(0, 1, stale(token(7, 7, get("1", 1))))}, nil, false},
 		{"older than its token", []history.Op{at(0, 1, stale(token(7, 6, get("1", 1))))}, nil, true},
+		{"a write that makes no revision", []history.Op{at(0, 1, token(0, 7, get("", 0))), at(2, 3, token(0, 7, set("1", 1)))}, nil, true},
+		{"a delete that makes no revision", []history.Op{at(0, 1, token(0, 7, get("1", 1))), at(2, 3, token(0, 7, del(true)))}, nil, true},
+		{"a delete of nothing", []history.Op{at(0, 1, token(0, 7, get("", 0))), at(2, 3, token(0, 7, del(false)))}, nil, false},
+		{"an atomic write that makes no revision", []history.Op{at(0, 1, token(0, 7, get("", 0))), at(2, 3, atomic(7, history.Step{Kind: history.Get, Key: "l"}, history.Step{Kind: history.Set, Key: "k", Version: 1}))}, nil, true},
+		{"checks alone", []history.Op{at(0, 1, token(0, 7, get("", 0))), at(2, 3, atomic(7, history.Step{Kind: history.Get, Key: "l"}, history.Step{Kind: history.Delete, Key: "k"}))}, nil, false},
+		{"a write that is refused", []history.Op{at(0, 1, token(0, 7, get("2", 2))), at(2, 3, token(0, 7, conflict("3", 1, 2)))}, nil, false},
+		{"two writes of one revision", []history.Op{at(0, 9, token(0, 7, set("1", 1))), at(1, 8, token(0, 7, on("x", set("2", 1))))}, nil, true},
+		{"two writes of one revision, one with an idempotency key", []history.Op{at(0, 9, token(0, 7, set("1", 1))), at(1, 8, copyOf("a", token(0, 7, on("x", set("2", 1)))))}, nil, true},
+		{"copies of one write", []history.Op{at(0, 1, copyOf("a", token(0, 7, set("1", 1)))), at(2, 3, token(0, 9, set("2", 2))), at(4, 5, copyOf("a", token(0, 7, set("1", 1))))}, nil, false},
+		{"an answer through the Go client and one of its revision", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, token(0, 2, set("3", 3)))}, nil, false},
 		{"a read older than a stale one", []history.Op{at(0, 1, stale(token(0, 7, get("1", 1)))), at(2, 3, token(0, 6, get("", 0)))}, nil, true},
 	})
+}
+
+// Ensure nobody is answered from an older state than somebody else was told of
+// before.
+func TestRevisionsAfterEvents(t *testing.T) {
+	events := told("s", change("set", "k", 7, 1, "null", "1"), named("resync", 0), snapshot("k", 3, "3"), named("synced", 20))
+	events[0].At, events[3].At = 2*ms, 9*ms
+	for _, tt := range []struct {
+		name  string
+		op    history.Op
+		wrong bool
+	}{
+		{"a read as new", at(3, 4, token(0, 7, get("1", 1))), false},
+		{"an older read", at(3, 4, token(0, 6, get("", 0))), true},
+		{"an older read that was under way", at(2, 4, token(0, 6, get("", 0))), false},
+		{"an older stale read", at(3, 4, stale(token(0, 6, get("", 0)))), false},
+		{"a write of that revision", at(3, 4, token(0, 7, on("x", set("2", 1)))), true},
+		{"that write, which returns late", at(0, 4, token(0, 7, set("1", 1))), false},
+		{"an older read after all keys", at(10, 11, token(0, 19, get("3", 3))), true},
+		{"an older read while all keys were told", at(8, 11, token(0, 19, get("3", 3))), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.Revisions(followed("any", []history.Op{tt.op}, events, nil)), tt.wrong)
+		})
+	}
 }
 
 func stale(op history.Op) history.Op {

@@ -44,17 +44,17 @@ func oneValueEach(v *Verdict, ops []history.Op) {
 func rising(v *Verdict, ops []history.Op) {
 	writes := slices.DeleteFunc(slices.Clone(ops), func(op history.Op) bool { return !op.Wrote() || op.Idempotency != "" })
 	version := func(op history.Op) uint64 { return op.Version }
-	afterOthers(writes, version, func(op, highest history.Op) {
+	afterOthers(writes, writes, version, func(op, highest history.Op) {
 		if op.Version <= highest.Version {
 			v.Fail("the %s got version %d after the %s had got %d", describe(op), op.Version, describe(highest), highest.Version)
 		}
 	})
 }
 
-// afterOthers shows each operation beside the highest, by rank, of all that had
-// returned before its call; the zero one: none had.
-func afterOthers(ops []history.Op, rank func(history.Op) uint64, show func(op, highest history.Op)) {
-	calls, returns := slices.Clone(ops), slices.Clone(ops)
+// afterOthers shows each operation beside the highest, by rank, of those others
+// that had returned before its call; the zero one: none had.
+func afterOthers(ops, others []history.Op, rank func(history.Op) uint64, show func(op, highest history.Op)) {
+	calls, returns := slices.Clone(ops), slices.Clone(others)
 	slices.SortFunc(calls, func(a, b history.Op) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(returns, func(a, b history.Op) int { return cmp.Compare(a.Return, b.Return) })
 	var highest history.Op
