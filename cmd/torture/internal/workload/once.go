@@ -2,8 +2,11 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
@@ -15,6 +18,13 @@ const (
 	onceRegisters = 2
 	// onceCopies bounds how often one write is sent.
 	onceCopies = 8
+	// onceKept is how many writes are sent again in the end, and onceOthers with how
+	// many of their idempotency keys another write is sent.
+	onceKept   = 50
+	onceOthers = 10
+	// onceAge is how old such a write may be: nodes remember the answer for 10
+	// minutes.
+	onceAge = 9 * time.Minute
 )
 
 // once is keys that are only ever set, so that their versions count the writes,
@@ -24,6 +34,32 @@ type once struct {
 	env    Env
 	stores []wire.Store
 	last   sync.Map // write of a register, by client
+	kept   sample
+}
+
+// sample is some of the writes, each with the same chance.
+type sample struct {
+	mu   sync.Mutex // guards the fields below
+	kept []sent
+	of   int
+}
+
+// sent is a write and the time before which it was not sent.
+type sent struct {
+	wire.Request
+	at time.Duration
+}
+
+// add lets a write be one of the sample, which stays small.
+func (s *sample) add(w sent, rng *rand.Rand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of++
+	if len(s.kept) < onceKept {
+		s.kept = append(s.kept, w)
+	} else if i := rng.IntN(s.of); i < onceKept {
+		s.kept[i] = w
+	}
 }
 
 func newOnce(e Env) Workload {
@@ -109,6 +145,7 @@ func (w *once) change(a *actor, r wire.Request, version uint64) wire.Request {
 // send sends a write until it is answered, and in half of the cases once or
 // twice more.
 func (w *once) send(ctx context.Context, a *actor, r wire.Request) {
+	w.kept.add(sent{r, w.env.Record.Now()}, a.rng)
 	copies := max(0, a.rng.IntN(4)-1)
 	for range onceCopies {
 		if w.copy(ctx, a, r).Outcome != history.OK {
@@ -130,4 +167,45 @@ func (w *once) copy(ctx context.Context, a *actor, r wire.Request) history.Op {
 	return a.do(ctx, w.stores[a.rng.IntN(len(w.stores))], r)
 }
 
-func (w *once) Finish(context.Context) error { return nil }
+// Finish sends writes of the whole time again, which must get their first answers
+// and have no second effect, and other writes with their idempotency keys.
+func (w *once) Finish(ctx context.Context) error {
+	a := &actor{env: w.env, id: w.env.Record.NewClient(), rng: w.env.rng("again")}
+	var errs []error
+	others := onceOthers
+	for _, r := range w.kept.kept {
+		if w.env.Record.Now()-r.at > onceAge || ctx.Err() != nil {
+			continue
+		}
+		again := a.do(ctx, w.insistent(a), r.Request)
+		if isSet := r.Kind == history.Set || r.Kind == history.SetAt; isSet && again.Outcome == history.OK && others > 0 {
+			others--
+			errs = append(errs, w.other(ctx, a, r.Request))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// insistent is any node, which is asked until it gives an answer that stays.
+func (w *once) insistent(a *actor) wire.Store {
+	return wire.Insistent{Store: a.node(), Limit: readLimit * time.Duration(w.env.Slack)}
+}
+
+// other sends another write with the idempotency key of a set that was answered,
+// which must be refused for that. It is not recorded, as all that is recorded is a
+// right request; an effect would show in what the key is then.
+func (w *once) other(ctx context.Context, a *actor, r wire.Request) error {
+	r.Value = fmt.Sprintf(`"not %s"`, r.Idempotency)
+	at := r
+	at.Workflow = w.env.in(r.Workflow)
+	node := w.insistent(a)
+	answer := node.Do(context.WithoutCancel(ctx), at)
+	if r.Workflow != "once" { // of its register
+		a.do(ctx, w.insistent(a), wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Key})
+	}
+	isRefused := answer.Error == "IDEMPOTENCY_MISMATCH" && answer.Outcome == history.Refused
+	if isRefused || answer.Passes() || answer.Error == "DISK_FULL" {
+		return nil
+	}
+	return fmt.Errorf("another write of %s/%s with the idempotency key %s was answered by %s with %s %s, version %d", at.Workflow, r.Key, r.Idempotency, node.Name(), answer.Outcome, answer.Error, answer.Version)
+}
