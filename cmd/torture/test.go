@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,7 +117,7 @@ func newTester(c *config, isolated bool, out io.Writer, specs []workload.Spec) *
 		liveness: &check.Verdict{Name: "liveness", Promise: fmt.Sprintf("within %v after a fault all nodes are ready, vote, and follow one leader", c.healLimit())},
 		hashes:   &check.Verdict{Name: "hashes", Promise: "nodes at the same index have the same hash of their state"},
 		process:  &check.Verdict{Name: "processes", Promise: "no process ends by itself, and SIGTERM ends it well"},
-		order:    &check.Verdict{Name: "order", Promise: "a term has one leader, and no term and no index goes back while a process lives"},
+		order:    &check.Verdict{Name: "order", Promise: "a term has one leader, and no term and no index goes back while a process lives, nor a term over a restart"},
 	}
 	for _, v := range t.own() {
 		v.Tell = func(told string) { t.tell(v, told) }
@@ -138,7 +139,7 @@ func (t *tester) run(ctx context.Context, chosen []faults.Fault) (*report.Run, e
 	}
 	t.digest = report.NewDigest(t.config.duration, t.names())
 	watching, stopWatching := context.WithCancel(ctx)
-	watched := t.watch(watching)
+	watched := t.watch(watching, chosen)
 	used := t.sample(watching, watched)
 	if err := errors.Join(t.leaveOut(ctx), t.watchRolls(watching, watched, chosen)); err != nil {
 		stopWatching()
@@ -196,10 +197,13 @@ func (t *tester) report(used []history.Sample) *report.Run {
 
 // watch compares the nodes' hashes, and what they say of themselves, until ctx
 // ends.
-func (t *tester) watch(ctx context.Context) *sync.WaitGroup {
+func (t *tester) watch(ctx context.Context, chosen []faults.Fault) *sync.WaitGroup {
 	wg := new(sync.WaitGroup)
 	for verdict, watch := range map[*check.Verdict]func(context.Context, func(string)) int{
-		t.hashes: t.cluster.WatchHashes, t.order: t.cluster.WatchOrder,
+		t.hashes: t.cluster.WatchHashes,
+		t.order: func(ctx context.Context, tell func(string)) int {
+			return t.cluster.WatchOrder(ctx, !slices.ContainsFunc(chosen, changesDisk), tell)
+		},
 	} {
 		wg.Go(func() {
 			looked := watch(ctx, func(wrong string) {
@@ -213,6 +217,12 @@ func (t *tester) watch(ctx context.Context) *sync.WaitGroup {
 		})
 	}
 	return wg
+}
+
+// changesDisk reports whether a node may have something else on its disk after a
+// fault than what its process had left there.
+func changesDisk(f faults.Fault) bool {
+	return f.Kind == faults.Disk || f.Row == "D9" || f.Row == "M1"
 }
 
 // takeEnded takes note of a cluster's processes that ended by themselves. Where

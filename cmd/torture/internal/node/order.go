@@ -14,9 +14,11 @@ const orderPause = 150 * time.Millisecond
 // WatchOrder looks at the nodes until ctx ends, each beside the others so that
 // one that does not answer hides nothing of them, and returns how often. It
 // tells, at once, of what must not be: two leaders of one term; a term, a commit
-// index or an applied index that goes back in the life of a process.
-func (c *Cluster) WatchOrder(ctx context.Context, tell func(string)) (looked int) {
-	o := order{leaders: map[uint64]string{}, last: map[string]look{}}
+// index or an applied index that goes back in the life of a process; and, if nobody
+// changes what nodes have on their disks, a term that a process has seen and the
+// node's next one has not.
+func (c *Cluster) WatchOrder(ctx context.Context, keepDisks bool, tell func(string)) (looked int) {
+	o := order{keepDisks: keepDisks, leaders: map[uint64]string{}, last: map[string]look{}}
 	var mu sync.Mutex // guards o
 	var wg sync.WaitGroup
 	for _, n := range c.Nodes {
@@ -62,6 +64,8 @@ type look struct {
 }
 
 type order struct {
+	keepDisks bool // a node's next process finds what the last one has left
+
 	leaders map[uint64]string // by term
 	last    map[string]look   // by node
 	looked  int
@@ -79,6 +83,9 @@ func (o *order) take(name string, process int, st client.ClusterStatus) {
 	o.looked++
 	before, known := o.last[name]
 	o.last[name] = now
+	if known && before.process != now.process {
+		o.restarted(name, before, now)
+	}
 	if !known || before.process != now.process {
 		return
 	}
@@ -99,6 +106,14 @@ func (o *order) take(name string, process int, st client.ClusterStatus) {
 		o.fail("term %d has two leaders, %s and %s", now.term, other, now.leader)
 	}
 	o.leaders[now.term] = now.leader
+}
+
+// restarted compares what two processes of a node say. A term is on the disk before
+// anybody sees it: a node that forgot it may vote in it again.
+func (o *order) restarted(name string, before, now look) {
+	if o.keepDisks && now.term > 0 && now.term < before.term { // 0: it did not say
+		o.fail("the term of %s was %d before it was restarted, and is %d", name, before.term, now.term)
+	}
 }
 
 func (o *order) fail(format string, args ...any) {
