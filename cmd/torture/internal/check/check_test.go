@@ -196,6 +196,7 @@ func TestAgent(t *testing.T) {
 }
 
 func TestVersions(t *testing.T) {
+	dated := []history.Op{at(0, 1, token(0, 100, set("5", 5))), at(2, 3, token(0, 110, set("6", 6)))}
 	run(t, "any", check.Versions, []scenario{
 		{"rising", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, get("1", 1)), at(6, 7, set("3", 5))}, nil, false},
 		{"in any order at the same time", []history.Op{at(0, 9, set("1", 2)), at(1, 8, set("2", 1))}, nil, false},
@@ -203,6 +204,32 @@ func TestVersions(t *testing.T) {
 		{"reset", []history.Op{at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, set("3", 1))}, nil, true},
 		{"given twice at the same time", []history.Op{at(0, 9, set("1", 1)), at(1, 8, set("2", 1))}, nil, true},
 		{"read with another value", []history.Op{at(0, 1, set("1", 1)), at(2, 3, get("2", 1))}, nil, true},
+		{"listed with another value", []history.Op{at(0, 1, set("1", 1)), at(2, 3, list(0, history.Query{}, "", has("k", "2", 1)))}, nil, true},
+		{"left with another value", []history.Op{at(0, 1, set("1", 1))}, same("2", 1), true},
+		{"set by a step with another value", []history.Op{at(0, 1, atomic(0, history.Step{Kind: history.Set, Key: "k", Value: "1", Version: 1})), at(2, 3, get("2", 1))}, nil, true},
+		{"left at an older version", []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, token(0, 11, set("2", 2)))}, same("1", 1), true},
+		{"left at a newer version", []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, unknown(set("2", 0)))}, same("2", 2), false},
+		{"gone in the end", []history.Op{at(0, 1, token(0, 10, set("1", 1)))}, map[string][]history.Entry{"n1": nil}, false},
+		{"another cluster's", []history.Op{at(0, 1, token(0, 10, set("1", 1))), at(2, 3, history.Op{Kind: history.Restore, Key: "keys", Workflow: "w", Revision: 10, Entries: []history.Entry{entry("7", 1)}})}, nil, false},
+		{"as of their revisions", append(dated, at(20, 21, stale(token(0, 105, get("5", 5)))), at(20, 21, stale(token(0, 115, get("6", 6)))), at(20, 21, stale(token(0, 100, get("5", 5))))), nil, false},
+		{"as of another's revision, in a list", append(dated, at(20, 21, stale(list(115, history.Query{}, "", has("k", "5", 5))))), nil, true},
+		{"older than its revision", append(dated, at(20, 21, stale(token(0, 115, get("5", 5))))), nil, true},
+		{"newer than its revision", append(dated, at(20, 21, stale(token(0, 105, get("6", 6))))), nil, true},
+		{"found before it was made", append(dated, at(20, 21, stale(token(0, 99, get("5", 5))))), nil, true},
+		{"found without a revision", append(dated, at(20, 21, onNode(stale(get("5", 5))))), nil, true},
+		{"found through the Go client", append(dated, at(0, 21, get("5", 5))), nil, false},
+		{"of a write of unknown outcome", append(dated, at(0, 21, unknown(set("7", 0))), at(20, 21, stale(token(0, 120, get("7", 7)))), at(20, 21, stale(token(0, 99, get("4", 4))))), nil, false},
+		{"deleted and made anew", append(dated, at(4, 5, token(0, 120, del(true))), at(6, 7, token(0, 121, set("8", 8))), at(20, 21, stale(token(0, 119, get("6", 6)))), at(20, 21, stale(token(0, 121, get("8", 8))))), nil, false},
+		{"written at the same time, in another order of revisions", []history.Op{at(0, 9, token(0, 110, set("5", 5))), at(0, 9, token(0, 100, set("6", 6)))}, nil, true},
+		{"a copy with the first answer's revision", append(dated, at(20, 21, copyOf("a", token(0, 100, set("5", 5))))), nil, false},
+		{"steps of one write", []history.Op{
+			at(0, 1, atomic(101, history.Step{Kind: history.Set, Key: "k", Value: "1", Version: 1}, history.Step{Kind: history.Set, Key: "l", Value: "2", Version: 1})),
+			at(2, 3, list(101, history.Query{}, "", has("k", "1", 1), has("l", "2", 1))),
+		}, nil, false},
+		{"a step before the write", []history.Op{
+			at(0, 9, atomic(101, history.Step{Kind: history.Set, Key: "k", Value: "1", Version: 1}, history.Step{Kind: history.Set, Key: "l", Value: "2", Version: 1})),
+			at(2, 3, list(100, history.Query{}, "", has("k", "1", 1))),
+		}, nil, true},
 	})
 }
 
@@ -250,6 +277,10 @@ func TestSession(t *testing.T) {
 		{"finds nothing after its own write", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(7, 7, get("", 0)))}, nil, true},
 		{"goes back", []history.Op{at(0, 1, token(0, 7, get("2", 2))), at(2, 3, token(7, 8, get("1", 1)))}, nil, true},
 		{"an answer from before the token", []history.Op{at(0, 1, token(7, 6, get("1", 1)))}, nil, true},
+		{"left as written", []history.Op{at(0, 1, token(0, 7, set("1", 1)))}, same("1", 1), false},
+		{"left by a write of unknown outcome", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, unknown(set("2", 0)))}, same("2", 2), false},
+		{"lost in the end", []history.Op{at(0, 1, token(0, 7, set("1", 1)))}, map[string][]history.Entry{"n1": nil}, true},
+		{"lost on one node", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, token(0, 8, set("2", 2)))}, final(entry("2", 2), entry("1", 1)), true},
 	})
 }
 
