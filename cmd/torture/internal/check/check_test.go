@@ -292,6 +292,11 @@ func TestTTL(t *testing.T) {
 		{"a renewal that was refused", []history.Op{at(0, 5, second(set("1", 1))), at(800, 805, second(refused(set("2", 0)))), at(1001, 1003, get("", 0))}, nil, false},
 		{"early", []history.Op{at(0, 5, second(set("1", 1))), at(980, 990, get("", 0))}, nil, true},
 		{"early after a renewal", []history.Op{at(0, 5, second(set("1", 1))), at(800, 805, second(set("2", 2))), at(1500, 1505, get("", 0))}, nil, true},
+		{"comes back", []history.Op{at(0, 5, second(set("1", 1))), at(1001, 1003, get("", 0)), at(1100, 1103, get("1", 1))}, nil, true},
+		{"comes back in a stale read", []history.Op{at(0, 5, second(token(0, 9, set("1", 1)))), at(1001, 1003, stale(token(9, 10, get("", 0)))), at(1100, 1103, stale(token(9, 10, get("1", 1))))}, nil, true},
+		{"still there in an older stale read", []history.Op{at(0, 5, second(token(0, 9, set("1", 1)))), at(1001, 1003, token(0, 10, get("", 0))), at(1100, 1103, stale(token(9, 9, get("1", 1))))}, nil, false},
+		{"made by a set of unknown outcome", []history.Op{at(0, 5, second(set("1", 1))), at(10, 15, second(unknown(set("2", 0)))), at(2001, 2003, get("", 0)), at(2100, 2103, get("2", 4))}, nil, false},
+		{"set again, behind its end", []history.Op{at(0, 5, second(set("1", 1))), at(1001, 1003, get("", 0)), at(1100, 1103, second(set("2", 3))), at(1200, 1203, get("2", 3))}, nil, false},
 		{"early after a renewal of unknown outcome", []history.Op{at(0, 5, second(set("1", 1))), at(500, 505, second(unknown(set("2", 0)))), at(900, 905, get("", 0))}, nil, true},
 	})
 }

@@ -135,7 +135,7 @@ func compareTellings(tellings []telling) []question {
 	return questions
 }
 
-func union(a, b map[string]history.Event) map[string]bool {
+func union[V any](a, b map[string]V) map[string]bool {
 	keys := map[string]bool{}
 	for k := range a {
 		keys[k] = true

@@ -14,7 +14,7 @@ func event(kind string, revision, version uint64, old, value string) history.Eve
 
 func TestStream(t *testing.T) {
 	ops := []history.Op{
-		at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, del(true)), at(6, 7, lasting(ms, set("3", 4))),
+		at(0, 1, set("1", 1)), at(2, 3, set("2", 2)), at(4, 5, token(0, 13, del(true))), at(6, 7, lasting(ms, set("3", 4))),
 		at(8, 9, unknown(set("4", 0))), at(10, 11, refused(set("5", 0))),
 	}
 	for i := range ops {
@@ -36,6 +36,9 @@ func TestStream(t *testing.T) {
 		{"each once", all, false},
 		{"with the unknown one", append(all[:4:4], event("set", 21, 5, "3", "4")), false},
 		{"with an expiry", append(all[:4:4], event("expire", 21, 5, "3", "null")), false},
+		{"told as of an atomic write", change(0, in(10, 10, first)), true},
+		{"a delete told as of an atomic write", change(2, in(13, 13, third)), true},
+		{"an expiry told as of an atomic write", append(all[:4:4], in(21, 21, event("expire", 21, 5, "3", "null"))), true},
 		{"first dropped", all[1:], true},
 		{"one dropped", []history.Event{first, third, fourth}, true},
 		{"delete dropped", []history.Event{first, second, fourth}, true},

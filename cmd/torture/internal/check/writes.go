@@ -56,7 +56,11 @@ func (l *ledger) compareExpiries(ops []history.Op) {
 		}
 	}
 	for _, e := range l.changes {
-		if op, known := lasting[e.Old]; known && e.Type == "expire" {
+		if e.Type != "expire" {
+			continue
+		}
+		l.alone(e, "the end of "+e.Key)
+		if op, known := lasting[e.Old]; known {
 			l.v.Fail("%s/%s ended by itself at revision %d, and the %s had given it no TTL", l.workflow, e.Key, e.Revision, describe(op))
 		}
 	}
@@ -91,7 +95,15 @@ func (l *ledger) set(op history.Op) {
 	if op.Outcome == history.OK && (e.Version != op.Version || op.Revision > 0 && op.Idempotency == "" && e.Revision != op.Revision) {
 		l.v.Fail("told with version %d at revision %d: the %s, which got version %d at revision %d", e.Version, e.Revision, describe(op), op.Version, op.Revision)
 	}
+	l.alone(e, "the "+describe(op))
 	l.ask(e.Revision-1, func(s *state) { s.mustHold(op, e.Revision) })
+}
+
+// alone checks that a change is not told as part of an atomic write.
+func (l *ledger) alone(e history.Event, what string) {
+	if e.First != 0 || e.Last != 0 {
+		l.v.Fail("revision %d, %s, is told as of an atomic write from %d to %d", e.Revision, what, e.First, e.Last)
+	}
 }
 
 func (l *ledger) ask(at uint64, ask func(*state)) {
@@ -114,6 +126,7 @@ func (l *ledger) delete(op history.Op) {
 		l.v.Fail("not told as revision %d: the %s", op.Revision, describe(op))
 		return
 	}
+	l.alone(l.changes[i], "the "+describe(op))
 	l.ask(op.Revision-1, func(s *state) { s.mustHold(op, op.Revision) })
 }
 
@@ -148,21 +161,11 @@ func (l *ledger) countDeletes(ops []history.Op) {
 			told[e.Key]++
 		}
 	}
-	for key := range l.keys(least, told) {
+	for key := range union(least, told) {
 		if told[key] < least[key] || told[key] > most[key] {
 			l.v.Fail("%s: %d deletes of %s, want %d acknowledged and at most %d more", l.workflow, told[key], key, least[key], most[key]-least[key])
 		}
 	}
-}
-
-func (l *ledger) keys(counts ...map[string]int) map[string]bool {
-	keys := map[string]bool{}
-	for _, of := range counts {
-		for key := range of {
-			keys[key] = true
-		}
-	}
-	return keys
 }
 
 // atomic checks a write of several keys: all of its changes are there, one
