@@ -23,13 +23,20 @@ const (
 var ttls = []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}
 
 type ttl struct {
-	env Env
+	env    Env
+	stores []wire.Store
 
 	mu      sync.Mutex      // guards the fields below
 	lasting map[string]bool // keys that were set without a TTL in the end
 }
 
-func newTTL(e Env) Workload { return &ttl{env: e, lasting: map[string]bool{}} }
+func newTTL(e Env) Workload {
+	w := &ttl{env: e, lasting: map[string]bool{}}
+	for i, c := range e.clients() {
+		w.stores = append(w.stores, e.Nodes[i], e.Nodes[i], c)
+	}
+	return w
+}
 
 func (w *ttl) Run(ctx context.Context) { w.env.actors(ctx, ttlActors, w.one) }
 
@@ -37,24 +44,27 @@ func (w *ttl) Run(ctx context.Context) { w.env.actors(ctx, ttlActors, w.one) }
 // gone; or it takes its TTL from it, and watches it beyond its time.
 func (w *ttl) one(ctx context.Context, a *actor) {
 	r := wire.Request{Kind: history.Set, Workflow: "ttl", Key: fmt.Sprintf("%d-%x", a.id, a.rng.Uint64()), TTL: ttls[a.rng.IntN(len(ttls))]}
-	token, allKnown := uint64(0), true
+	token, isSet, allKnown := uint64(0), false, true
 	for i := range 1 + a.rng.IntN(3) {
 		r.Value = fmt.Sprintf(`"%s-%d"`, r.Key, i)
-		op := a.do(ctx, a.node(), r)
+		op := a.do(ctx, w.store(a), r)
 		if op.Outcome == history.OK {
-			token = op.Revision
+			token, isSet = op.Revision, true
 		}
 		allKnown = allKnown && op.Outcome != history.Unknown
 		a.rest(ctx, 0, r.TTL)
 	}
 	switch {
-	case token == 0:
+	case !isSet:
 	case allKnown && a.rng.IntN(3) == 0:
 		w.outlive(ctx, a, r, token)
 	default:
 		w.watch(ctx, a, r, token)
 	}
 }
+
+// store is any node, or the Go client, which does not tell revisions.
+func (w *ttl) store(a *actor) wire.Store { return w.stores[a.rng.IntN(len(w.stores))] }
 
 // outlive sets a key that may have a TTL without one, looks at it behind its old
 // end, and deletes it.
@@ -73,13 +83,15 @@ func (w *ttl) outlive(ctx context.Context, a *actor, r wire.Request, token uint6
 	a.do(ctx, a.node(), wire.Request{Kind: history.Delete, Workflow: r.Workflow, Key: r.Key})
 }
 
+// watch reads a key until it is gone, and stale only with the token of its last set:
+// an older state may be one in which it has ended.
 func (w *ttl) watch(ctx context.Context, a *actor, r wire.Request, token uint64) {
 	for giveUp := time.Now().Add(r.TTL + ttlPatience); time.Now().Before(giveUp) && ctx.Err() == nil; {
 		get := wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Key}
-		if a.rng.IntN(2) == 0 {
+		if token > 0 && a.rng.IntN(2) == 0 {
 			get.Stale, get.MinRevision = true, token
 		}
-		if op := a.do(ctx, a.node(), get); op.Outcome == history.OK && !op.Found && !op.Stale {
+		if op := a.do(ctx, w.store(a), get); op.Outcome == history.OK && !op.Found && !op.Stale {
 			return
 		}
 		a.rest(ctx, 10*time.Millisecond, 60*time.Millisecond)

@@ -38,7 +38,7 @@ var All = []Spec{
 	{"once", "sets, versioned sets, deletes and atomic writes with an idempotency key, sent again at other nodes", newOnce, false},
 	{"adds", "keys that are each written once", newAdds, false},
 	{"session", "stale reads with the token of the last answer, from node to node", newSession, false},
-	{"ttl", "keys with a TTL, renewed, and watched until they end", newTTL, false},
+	{"ttl", "keys with a TTL, renewed, and watched until they end, also through the Go client", newTTL, false},
 	{"stream", "subscribers that resume at other nodes, and streams that begin anywhere in the history", newStream, false},
 	{"atomic", "atomic writes of several keys with conditions, lists by prefix, gets", newAtomic, false},
 	{"pages", "lists page by page while keys come and go", newPages, false},
