@@ -12,8 +12,16 @@ import (
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
 )
 
-// searchLimit bounds the search for an order of operations.
-const searchLimit = 3 * time.Minute
+// searchLimit bounds the search for an order of operations, and namesLimit that
+// for the keys of which there is none.
+const (
+	searchLimit = 3 * time.Minute
+	namesLimit  = time.Minute
+)
+
+// valuesLeast is how many refusals may lack the present value that they were to
+// carry: nodes leave it out where they cannot read it in time.
+const valuesLeast = 20
 
 // Linearizable checks that the answers of each register are those of one
 // register that does one operation after the other, each between its call and
@@ -26,7 +34,8 @@ func Linearizable(h *history.History) *Verdict {
 
 func linearizable(of []history.Op, v *Verdict) *Verdict {
 	ops := porcupineHistory(of, v)
-	v.Checked = len(ops)
+	v.Checked += len(ops)
+	presentValues(of, v)
 	result, info := porcupine.CheckOperationsVerbose(registerModel, ops, searchLimit)
 	switch result {
 	case porcupine.Illegal:
@@ -73,10 +82,33 @@ func present(p porcupine.Operation) porcupine.Operation {
 	return p
 }
 
+// presentValues checks that refusals carry the present value at all.
+func presentValues(ops []history.Op, v *Verdict) {
+	met, told := 0, 0
+	for _, op := range ops {
+		if op.Outcome != history.OK || !op.Conflict || !op.Current || op.Version == 0 {
+			continue
+		}
+		met++
+		if op.Present != "" {
+			told++
+		}
+	}
+	if met >= valuesLeast && told == 0 {
+		v.Fail("none of %d refusals that met a key carries its value, for which they were asked", met)
+	}
+}
+
+// illegalKeys names keys for which there is no order, as many as are found soon.
 func illegalKeys(ops []porcupine.Operation) []string {
 	var keys []string
+	end := time.Now().Add(namesLimit)
 	for _, part := range registerModel.Partition(ops) {
-		if porcupine.CheckOperationsTimeout(registerModel, part, searchLimit) == porcupine.Illegal {
+		left := time.Until(end)
+		if left <= 0 {
+			break // porcupine takes no limit for none
+		}
+		if porcupine.CheckOperationsTimeout(registerModel, part, left) == porcupine.Illegal {
 			keys = append(keys, slotOf(part[0].Input.(history.Op)).String())
 		}
 	}

@@ -32,14 +32,12 @@ func Once(h *history.History) *Verdict {
 			counted = append(counted, w)
 		}
 	}
-	checked := v.Checked
 	for _, op := range ops {
 		if op.Idempotency == "" && isRegister(op) {
 			registers = append(registers, op)
 		}
 	}
 	linearizable(registers, v)
-	v.Checked += checked
 	countWrites(h, v, counted)
 	return v
 }
