@@ -26,7 +26,13 @@ func TestBackupHasAdds(t *testing.T) {
 		wrong bool
 	}{
 		{"there", []history.Op{covered, later, taken, restored(history.OK, has("a", "1", 1))}, false},
-		{"one more", []history.Op{covered, later, taken, restored(history.OK, has("a", "1", 1), has("b", "1", 1))}, false},
+		{"one of unknown outcome more", []history.Op{covered, unknown(add(2, 9, "b", 0)), taken, restored(history.OK, has("a", "1", 1), has("b", "1", 1))}, false},
+		{"one of unknown outcome not", []history.Op{covered, unknown(add(2, 9, "b", 0)), taken, restored(history.OK, has("a", "1", 1))}, false},
+		{"one of another workflow not", []history.Op{covered, within("x", covered), taken, restored(history.OK, has("a", "1", 1))}, false},
+		{"one of a later revision more", []history.Op{covered, later, taken, restored(history.OK, has("a", "1", 1), has("b", "1", 1))}, true},
+		{"one that was refused more", []history.Op{covered, refused(later), taken, restored(history.OK, has("a", "1", 1), has("b", "1", 1))}, true},
+		{"one that nobody wrote more", []history.Op{covered, taken, restored(history.OK, has("a", "1", 1), has("b", "1", 1))}, true},
+		{"another value of one of unknown outcome", []history.Op{covered, unknown(add(2, 9, "b", 0)), taken, restored(history.OK, has("a", "1", 1), has("b", "2", 1))}, true},
 		{"lost", []history.Op{covered, later, taken, restored(history.OK)}, true},
 		{"another version", []history.Op{covered, later, taken, restored(history.OK, has("a", "1", 2))}, true},
 		{"a backup from the past", []history.Op{covered, early, taken, restored(history.OK, has("a", "1", 1))}, true},

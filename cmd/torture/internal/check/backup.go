@@ -1,6 +1,8 @@
 package check
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/history"
@@ -156,15 +158,15 @@ func mayHaveEnded(h *history.History, asked history.Op, workflow string, e histo
 }
 
 // addsRestored compares adds with those that were acknowledged as of a revision
-// that the backup covers, or before it was asked for.
+// that the backup covers, or before it was asked for. It has none of a later one.
 func addsRestored(v *Verdict, h *history.History, restored history.Op) {
 	if restored.Outcome != history.OK {
 		v.Fail("%s cannot be listed after the restore of revision %d: %s", restored.Workflow, restored.Revision, restored.Error)
 		return
 	}
-	there := map[string]history.Entry{}
+	there := map[slot]history.Entry{}
 	for _, e := range restored.Entries {
-		there[e.Key] = e
+		there[slot{restored.Workflow, e.Key}] = e
 	}
 	asked := time.Duration(0)
 	for _, op := range h.Of("backup") {
@@ -172,15 +174,11 @@ func addsRestored(v *Verdict, h *history.History, restored history.Op) {
 			asked = max(asked, op.Call)
 		}
 	}
-	for _, op := range h.Of("adds") {
-		isCovered := op.Revision > 0 && op.Revision <= restored.Revision || op.Return < asked
-		if op.Outcome != history.OK || op.Workflow != restored.Workflow || !isCovered {
-			continue
-		}
-		if e := there[op.Key]; e.Value != op.Value || e.Version != op.Version {
-			v.Fail("not restored from revision %d, asked for at %v: the %s, acknowledged with version %d at revision %d; there is %q at version %d", restored.Revision, asked, describe(op), op.Version, op.Revision, e.Value, e.Version)
-		}
-	}
+	adds := slices.DeleteFunc(h.Of("adds"), func(op history.Op) bool { return op.Workflow != restored.Workflow })
+	compareAdds(v, adds, there, func(op history.Op) (must, may bool) {
+		isCovered := op.Revision > 0 && op.Revision <= restored.Revision
+		return isCovered || op.Return < asked, op.Revision <= restored.Revision
+	}, fmt.Sprintf("after the restore of revision %d, asked for at %v", restored.Revision, asked))
 }
 
 func tokenUnknown(v *Verdict, op history.Op) {

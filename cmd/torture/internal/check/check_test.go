@@ -262,10 +262,16 @@ func TestOnce(t *testing.T) {
 func TestAdds(t *testing.T) {
 	run(t, "adds", check.Adds, []scenario{
 		{"there", []history.Op{at(0, 1, set("1", 1))}, same("1", 1), false},
-		{"unknown, and not there", []history.Op{at(0, 1, unknown(on("x", set("1", 0))))}, same("1", 1), false},
+		{"unknown, and not there", []history.Op{at(0, 1, set("1", 1)), at(2, 3, unknown(on("x", set("1", 0))))}, same("1", 1), false},
 		{"acknowledged and lost", []history.Op{at(0, 1, set("1", 1)), at(2, 3, on("x", set("2", 1)))}, same("1", 1), true},
 		{"lost on one node", []history.Op{at(0, 1, set("1", 1))}, map[string][]history.Entry{"n1": {entry("1", 1)}, "n2": nil}, true},
 		{"refused and there", []history.Op{at(0, 1, refused(set("1", 0)))}, same("1", 1), true},
+		{"unknown, and there", []history.Op{at(0, 1, unknown(set("1", 0)))}, same("1", 1), false},
+		{"unknown, and there twice", []history.Op{at(0, 1, unknown(set("1", 0)))}, same("1", 2), true},
+		{"unknown, and there with another value", []history.Op{at(0, 1, unknown(set("1", 0)))}, same("2", 1), true},
+		{"done twice, and answered so", []history.Op{at(0, 1, set("1", 2))}, same("1", 2), true},
+		{"there though nobody wrote it", []history.Op{at(0, 1, on("x", set("1", 1)))}, map[string][]history.Entry{"n1": {entry("1", 1), has("x", "1", 1)}}, true},
+		{"another workflow's", []history.Op{at(0, 1, within("x", set("1", 1)))}, map[string][]history.Entry{"n1": {entry("1", 1), {Workflow: "x", Key: "k", Value: "1", Version: 1}}}, false},
 	})
 }
 
