@@ -22,21 +22,37 @@ const maxLine = 2 << 20
 type Feed struct {
 	Workflow string
 	Agent    bool   // Workflow is a subject of Agent State
+	Key      string // of one key; empty: of all
+	Prefix   string // of the keys that begin so
 	Token    string // API key; empty: the node's
 	Fresh    bool   // without a Last-Event-ID: what happens from then on
 	Opened   func() // called when the node has taken the request
 }
 
-// Follow reads a workflow's stream at this node from behind the cursor, a
+// target is the path and the query of the request.
+func (f Feed) target() string {
+	path := "/v1/state/" + url.PathEscape(f.Workflow)
+	if f.Agent {
+		path = "/api/v1/state"
+	}
+	if f.Key != "" {
+		path += "/" + url.PathEscape(f.Key)
+		if !f.Agent {
+			path += "/stream"
+		}
+	}
+	if f.Prefix != "" {
+		path += "?prefix=" + url.QueryEscape(f.Prefix)
+	}
+	return path
+}
+
+// Follow reads a stream at this node from behind the cursor, a
 // revision, and hands each event over, until the stream ends or ctx does. The
 // cursor moves with each whole block that carries an id, as Last-Event-ID of a
 // browser does.
 func (n *Node) Follow(ctx context.Context, f Feed, cursor *uint64, take func(history.Event)) error {
-	target := n.base + "/v1/state/" + url.PathEscape(f.Workflow)
-	if f.Agent {
-		target = n.base + "/api/v1/state"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.base+f.target(), nil)
 	if err != nil {
 		return err
 	}

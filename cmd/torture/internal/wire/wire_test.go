@@ -155,3 +155,29 @@ func TestFollowRefused(t *testing.T) {
 		})
 	}
 }
+
+// Ensure a stream can be asked for of a workflow, of a key, of keys by their
+// beginning, and of a subject.
+func TestFeeds(t *testing.T) {
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked = r.RequestURI + " " + r.Header.Get("X-Subject-ID")
+	}))
+	defer srv.Close()
+	for _, tt := range []struct {
+		feed wire.Feed
+		want string
+	}{
+		{wire.Feed{Workflow: "a b"}, "/v1/state/a%20b "},
+		{wire.Feed{Workflow: "w", Key: "a/b"}, "/v1/state/w/a%2Fb/stream "},
+		{wire.Feed{Workflow: "w", Prefix: "a b"}, "/v1/state/w?prefix=a+b "},
+		{wire.Feed{Workflow: "s", Agent: true}, "/api/v1/state s"},
+		{wire.Feed{Workflow: "s", Agent: true, Key: "a/b"}, "/api/v1/state/a%2Fb s"},
+	} {
+		cursor := uint64(0)
+		wire.NewNode("n1", srv.URL).Follow(t.Context(), tt.feed, &cursor, nil)
+		if asked != tt.want {
+			t.Errorf("%+v: asked %q, want %q", tt.feed, asked, tt.want)
+		}
+	}
+}

@@ -17,8 +17,12 @@ const (
 	agentAge = 4 * time.Second
 )
 
+// agentOneKey is a subject that has one key, and is followed by that.
+var agentOneKey = wire.Feed{Workflow: "subject of one", Agent: true, Key: "task/0"}
+
 // agentState is two subjects of Agent State whose keys have the same names, and
-// that are listed and followed; and subjects with one key each.
+// that are listed and followed; and subjects with one key each, of which one is
+// followed.
 type agentState struct {
 	env    Env
 	follow *followers
@@ -31,6 +35,7 @@ func (w *agentState) Run(ctx context.Context) {
 	for i := range agentSubjects {
 		w.follow.readers(1, wire.Feed{Workflow: w.subject(i), Agent: true})
 	}
+	w.follow.readers(1, agentOneKey)
 	w.env.actors(ctx, agentActors, w.one)
 }
 
@@ -39,7 +44,10 @@ func (w *agentState) subject(i int) string { return fmt.Sprint("subject ", i) }
 func (w *agentState) one(ctx context.Context, a *actor) {
 	i := a.rng.IntN(agentSubjects)
 	r := wire.Request{Agent: true, Workflow: w.subject(i), Key: fmt.Sprintf("task/%d", a.rng.IntN(2))}
-	if a.rng.IntN(2) == 0 {
+	switch p := a.rng.IntN(6); {
+	case p == 0:
+		r.Workflow, r.Key = agentOneKey.Workflow, agentOneKey.Key
+	case p < 4:
 		r.Workflow, r.Key = fmt.Sprintf("register %d-%d", i, w.env.Record.Now()/agentAge), "k"
 	}
 	switch p := a.rng.IntN(10); {

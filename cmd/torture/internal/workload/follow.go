@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ const (
 	// Bounds of a reader's stay at one node.
 	longestStay = 3 * time.Second
 	mostEvents  = 20
-	// theEnd is the key that is written last in each workflow that is followed.
+	// theEnd is the key that is written last in each workflow that is followed, but
+	// where one key alone is.
 	theEnd = "end"
 	// catchUp is how long a subscriber may take to the end once that is written.
 	catchUp = 10 * time.Second
@@ -35,7 +37,7 @@ type followers struct {
 
 	mu    sync.Mutex // guards the fields below
 	left  map[string]chan struct{}
-	feeds []wire.Feed // those that have an end
+	feeds []wire.Feed // the first of each workflow, to which its end is told
 }
 
 func newFollowers(env Env) *followers {
@@ -43,60 +45,87 @@ func newFollowers(env Env) *followers {
 	return &followers{env: env, ctx: ctx, stop: stop, left: map[string]chan struct{}{}}
 }
 
-// add records what one subscriber is told.
-func (f *followers) add(name string, s history.Subscriber, read func(ctx context.Context, take func(history.Event))) {
-	s.Workload = f.env.Name
-	name = f.env.in(name)
-	f.env.Record.Subscriber(name, s)
+// reading hands over what a stream tells.
+type reading func(ctx context.Context, take func(history.Event))
+
+// add records what one subscriber is told, who may stop anywhere.
+func (f *followers) add(name string, feed wire.Feed, from uint64, read reading) {
+	f.record(name, history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, From: from}, read)
+}
+
+// toTheEnd records what one subscriber is told, who follows a feed to its end.
+func (f *followers) toTheEnd(name string, feed wire.Feed, from uint64, read reading) {
 	ended := make(chan struct{})
-	if s.Follows {
-		f.mu.Lock()
-		f.left[name] = ended
-		if feed := feedOf(s); !slices.ContainsFunc(f.feeds, func(o wire.Feed) bool { return o.Workflow == feed.Workflow }) {
-			f.feeds = append(f.feeds, feed)
-		}
-		f.mu.Unlock()
+	f.mu.Lock()
+	f.left[f.env.in(name)] = ended
+	if !slices.ContainsFunc(f.feeds, func(o wire.Feed) bool { return o.Workflow == feed.Workflow }) {
+		feed.Opened = nil
+		f.feeds = append(f.feeds, feed)
 	}
-	var once sync.Once
-	f.wg.Go(func() {
-		read(f.ctx, func(e history.Event) {
-			e.Subscriber, e.Workflow, e.At = name, s.Workflow, f.env.Record.Now()
-			f.env.Record.Event(e)
-			if e.Key == theEnd {
-				once.Do(func() { close(ended) })
+	f.mu.Unlock()
+	end := sync.OnceFunc(func() { close(ended) })
+	s := history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, From: from, Follows: true}
+	f.record(name, s, func(ctx context.Context, take func(history.Event)) {
+		read(ctx, func(e history.Event) {
+			take(e)
+			if e.New == endOf(feed) {
+				end()
 			}
 		})
 	})
 }
 
-func feedOf(s history.Subscriber) wire.Feed { return wire.Feed{Workflow: s.Workflow, Agent: s.Agent} }
-
-// client follows a workflow through the Go client.
-func (f *followers) client(c *wire.Client, workflow string) {
-	workflow = f.env.in(workflow)
-	f.add("client of "+workflow, history.Subscriber{Workflow: workflow, Follows: true}, func(ctx context.Context, take func(history.Event)) {
-		follow(ctx, c, workflow, take)
+func (f *followers) record(name string, s history.Subscriber, read reading) {
+	s.Workload = f.env.Name
+	name = f.env.in(name)
+	f.env.Record.Subscriber(name, s)
+	f.wg.Go(func() {
+		read(f.ctx, func(e history.Event) {
+			e.Subscriber, e.Workflow, e.At = name, s.Workflow, f.env.Record.Now()
+			f.env.Record.Event(e)
+		})
 	})
 }
 
-// readers follow a workflow or a subject raw, each beginning at another node.
+// endOf is the last value that a feed tells.
+func endOf(feed wire.Feed) string { return fmt.Sprintf(`"end of %s"`, feed.Workflow) }
+
+// client follows a workflow, or a key, through the Go client.
+func (f *followers) client(c *wire.Client, feed wire.Feed) {
+	feed.Workflow = f.env.in(feed.Workflow)
+	f.toTheEnd("client of "+describe(feed), feed, 0, func(ctx context.Context, take func(history.Event)) {
+		follow(ctx, c, feed, take)
+	})
+}
+
+// readers follow a feed raw, each beginning at another node.
 func (f *followers) readers(n int, feed wire.Feed) {
 	feed.Workflow = f.env.in(feed.Workflow)
 	for i := range n {
-		name := fmt.Sprintf("reader %d of %s", i+1, feed.Workflow)
-		f.add(name, history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, Follows: true}, func(ctx context.Context, take func(history.Event)) {
+		name := fmt.Sprintf("reader %d of %s", i+1, describe(feed))
+		f.toTheEnd(name, feed, 0, func(ctx context.Context, take func(history.Event)) {
 			hop(ctx, i, &actor{env: f.env, rng: f.env.rng(name)}, feed, take)
 		})
 	}
 }
 
-// staying follows a workflow or a subject from behind a revision at one node,
-// however often its streams end.
+func describe(feed wire.Feed) string {
+	switch {
+	case feed.Key != "":
+		return feed.Workflow + "/" + feed.Key
+	case feed.Prefix != "":
+		return feed.Workflow + "/" + feed.Prefix + "…"
+	}
+	return feed.Workflow
+}
+
+// staying follows a feed from behind a revision at one node, however often its
+// streams end.
 func (f *followers) staying(n *wire.Node, feed wire.Feed, from uint64) {
 	f.mu.Lock()
-	name := fmt.Sprintf("stream %d, of %s at %s from revision %d,", len(f.left)+1, feed.Workflow, n.Name(), from)
+	name := fmt.Sprintf("stream %d, of %s at %s from revision %d,", len(f.left)+1, describe(feed), n.Name(), from)
 	f.mu.Unlock()
-	f.add(name, history.Subscriber{Workflow: feed.Workflow, Agent: feed.Agent, From: from, Follows: true}, func(ctx context.Context, take func(history.Event)) {
+	f.toTheEnd(name, feed, from, func(ctx context.Context, take func(history.Event)) {
 		for cursor := from; ctx.Err() == nil; sleep(ctx, againPause) {
 			f.env.listen(ctx, n, feed, &cursor, take)
 		}
@@ -123,13 +152,13 @@ func (f *followers) finish(ctx context.Context) error {
 // end, which is told of what has happened.
 func (f *followers) end(ctx context.Context, a *actor, feed wire.Feed, limit time.Duration) error {
 	node := wire.Insistent{Store: f.env.Nodes[0], Limit: limit}
-	r := wire.Request{Kind: history.Get, Agent: feed.Agent, Workflow: feed.Workflow, Key: theEnd}
+	r := wire.Request{Kind: history.Get, Agent: feed.Agent, Workflow: feed.Workflow, Key: cmp.Or(feed.Key, theEnd)}
 	now := a.send(ctx, node, r)
 	if now.Outcome != history.OK {
 		return fmt.Errorf("%s cannot be read before its end is written: %s", feed.Workflow, now.Error)
 	}
 	f.live(ctx, feed, now.Revision, limit)
-	r.Kind, r.Value, r.Idempotency = history.Set, fmt.Sprintf(`"end of %s"`, feed.Workflow), theEnd
+	r.Kind, r.Value, r.Idempotency = history.Set, endOf(feed), theEnd
 	op := a.send(ctx, node, r)
 	if op.Outcome != history.OK {
 		return fmt.Errorf("the end of %s cannot be written: %s", feed.Workflow, op.Error)
@@ -140,9 +169,9 @@ func (f *followers) end(ctx context.Context, a *actor, feed wire.Feed, limit tim
 	return nil
 }
 
-// live follows a workflow or a subject at every node from behind a revision that
-// has been, and returns when all streams have begun. It waits no longer than the
-// limit: who has not caught up in the end is told anyway.
+// live follows a feed at every node from behind a revision that has been, and
+// returns when all streams have begun. It waits no longer than the limit: who has
+// not caught up in the end is told anyway.
 func (f *followers) live(ctx context.Context, feed wire.Feed, from uint64, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -181,9 +210,16 @@ func (f *followers) wait(ctx context.Context, limit time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// follow reads a workflow's changes from the first through the Go client.
-func follow(ctx context.Context, c *wire.Client, workflow string, take func(history.Event)) {
-	sub, err := c.State().SubscribeWorkflow(ctx, workflow, client.FromRevision(0))
+// follow reads the changes of a workflow, or of a key, from the first through the
+// Go client.
+func follow(ctx context.Context, c *wire.Client, feed wire.Feed, take func(history.Event)) {
+	var sub *client.Subscription
+	var err error
+	if feed.Key == "" {
+		sub, err = c.State().SubscribeWorkflow(ctx, feed.Workflow, client.FromRevision(0))
+	} else {
+		sub, err = c.State().Subscribe(ctx, feed.Workflow, feed.Key, client.FromRevision(0))
+	}
 	if err != nil {
 		return
 	}

@@ -55,8 +55,8 @@ func TestEndIsWritten(t *testing.T) {
 	}
 }
 
-// tellEnd is the end of a workflow in a stream.
-const tellEnd = "id: 7\ndata: {\"type\":\"set\",\"key\":\"" + theEnd + "\",\"newValue\":1,\"version\":1,\"revision\":7}\n\n"
+// tellEnd is the end of workflow w in a stream.
+const tellEnd = "id: 7\ndata: {\"type\":\"set\",\"key\":\"" + theEnd + "\",\"newValue\":\"end of w\",\"version\":1,\"revision\":7}\n\n"
 
 func isRead(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Accept") != "text/event-stream"
@@ -189,5 +189,40 @@ func TestReadEverywhereInsists(t *testing.T) {
 	a.env.Slack = 0 // no time
 	if err := a.readEverywhere(t.Context(), r); err == nil {
 		t.Error("a node that did not answer is not told")
+	}
+}
+
+// Ensure a key that is followed alone gets the end itself, and by streams of that
+// key.
+func TestEndOfOneKey(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked[r.Method+" "+r.RequestURI] = true
+		switch {
+		case isRead(r):
+			notFound(w)
+		case r.Method == http.MethodPost:
+			fmt.Fprint(w, `{"version":1}`)
+		case asked["POST /v1/state/w/k0"]:
+			fmt.Fprint(w, strings.Replace(tellEnd, theEnd, "k0", 1))
+		}
+	}))
+	defer srv.Close()
+	f := newFollowers(Env{Name: "stream", Nodes: []*wire.Node{wire.NewNode("n1", srv.URL)}, Record: history.NewRecorder(), Slack: 1})
+	f.readers(1, wire.Feed{Workflow: "w", Key: "k0"})
+	f.readers(1, wire.Feed{Workflow: "w", Prefix: "k"})
+	if err := f.finish(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"GET /v1/state/w/k0/stream", "GET /v1/state/w?prefix=k", "GET /v1/state/w/k0", "POST /v1/state/w/k0"} {
+		if !asked[want] {
+			t.Errorf("asked %v, and not %s", asked, want)
+		}
+	}
+	if len(asked) != 4 {
+		t.Errorf("asked %v", asked)
 	}
 }

@@ -27,7 +27,7 @@ func TestSilentNode(t *testing.T) {
 			t.Errorf("the stream begins behind %s", id)
 		}
 		if asked++; asked > 2 {
-			fmt.Fprintf(w, "id: 7\ndata: {\"type\":\"set\",\"key\":%q,\"newValue\":1,\"version\":1,\"revision\":7}\n\n", theEnd)
+			fmt.Fprint(w, tellEnd)
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}

@@ -32,9 +32,14 @@ const (
 	silentStarts = 10
 )
 
+// oneKey is a workflow that has one key and is followed by that key, and by the
+// beginning of its name: what it tells is what a stream of the workflow would.
+var oneKey = wire.Feed{Workflow: "s key", Key: "k0"}
+
 // stream is two writers, and for each of their workflows one subscriber that is
 // the Go client, one for each node that reads raw bytes and moves on, and many
-// that begin anywhere in the history, at its end, and beyond.
+// that begin anywhere in the history, at its end, and beyond; besides, subscribers
+// of one key.
 type stream struct {
 	env      Env
 	follow   *followers
@@ -56,9 +61,13 @@ func streamName(i int) string { return fmt.Sprint("s", i) }
 func (w *stream) Run(ctx context.Context) {
 	clients := w.env.clients()
 	for i := range streamWorkflows {
-		w.follow.client(clients[i%len(clients)], streamName(i))
-		w.follow.readers(len(w.env.Nodes), wire.Feed{Workflow: streamName(i)})
+		feed := wire.Feed{Workflow: streamName(i)}
+		w.follow.client(clients[i%len(clients)], feed)
+		w.follow.readers(len(w.env.Nodes), feed)
 	}
+	w.follow.readers(1, oneKey)
+	w.follow.client(clients[0], oneKey)
+	w.follow.readers(1, wire.Feed{Workflow: oneKey.Workflow, Prefix: oneKey.Key[:1]})
 	var wg sync.WaitGroup
 	wg.Go(func() { w.begin(ctx) })
 	w.env.actors(ctx, 2*streamWorkflows, w.one)
@@ -71,10 +80,9 @@ func (w *stream) begin(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		workflow := w.env.in(streamName(a.rng.IntN(streamWorkflows)))
 		from := w.from(a)
-		s := history.Subscriber{Workflow: workflow, From: from}
 		node, told := a.node(), 0
 		ended := make(chan struct{})
-		w.follow.add(fmt.Sprintf("start %d of %s", i, workflow), s, func(ctx context.Context, take func(history.Event)) {
+		w.follow.add(fmt.Sprintf("start %d of %s", i, workflow), wire.Feed{Workflow: workflow}, from, func(ctx context.Context, take func(history.Event)) {
 			defer close(ended)
 			told = w.read(ctx, node, workflow, from, take)
 		})
@@ -118,6 +126,9 @@ func (w *stream) read(ctx context.Context, n *wire.Node, workflow string, cursor
 // one changes a key, or sets several keys of a workflow at the same moment.
 func (w *stream) one(ctx context.Context, a *actor) {
 	node, workflow := a.node(), streamName(a.rng.IntN(streamWorkflows))
+	if a.rng.IntN(6) == 0 {
+		workflow = oneKey.Workflow
+	}
 	changes := []wire.Request{w.change(a, workflow)}
 	if a.rng.IntN(4) == 0 {
 		for range streamBurst - 1 {
@@ -139,6 +150,9 @@ func (w *stream) one(ctx context.Context, a *actor) {
 // sometimes it is deleted.
 func (w *stream) change(a *actor, workflow string) wire.Request {
 	r := wire.Request{Kind: history.Set, Workflow: workflow, Key: fmt.Sprint("k", a.rng.IntN(streamKeys))}
+	if workflow == oneKey.Workflow {
+		r.Key = oneKey.Key
+	}
 	switch a.rng.IntN(8) {
 	case 0:
 		r.Kind = history.Delete
