@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -17,12 +18,19 @@ const (
 	// and may be paused then.
 	endedWithin = 25 * time.Second
 	lastTold    = 4 * time.Second
+	// endedMostly is how soon half of such streams end, of endedLeast or more:
+	// faults hit few of them.
+	endedMostly = time.Second
+	endedLeast  = 10
+	// sameLife is how long after an answer its node is the same process: one that
+	// begins anew may know less for a moment.
+	sameLife = 100 * time.Millisecond
 )
 
 // Isolation checks API keys of two projects that use the same names: nobody
 // sees, lists, follows or conflicts with anything of the other project, a key
 // does nothing outside its scopes and prefixes and is refused nothing within, and
-// one that is revoked does nothing any more. Stale reads of a node that cannot
+// one that is revoked does nothing any more. Stale reads of a node that may not
 // know yet are allowed.
 func Isolation(h *history.History) *Verdict {
 	v := &Verdict{Name: "isolation", Promise: "projects do not touch, and a key does what it may, for as long as it may"}
@@ -58,8 +66,38 @@ func Isolation(h *history.History) *Verdict {
 			notAfter(v, h, op, r)
 		}
 	}
+	staleOnes(h, v, revoked)
 	streamsOf(h, v, revoked)
 	return v
+}
+
+// staleOnes checks stale reads with revoked keys. A node that has answered from a
+// state without the key knows, if it is still the same process, and has not gone
+// back behind that state.
+func staleOnes(h *history.History, v *Verdict, revoked map[string]history.Op) {
+	reads := map[string][]history.Op{} // by node, of its own state
+	for _, op := range h.Ops {
+		if isRead := op.Kind == history.Get || op.Kind == history.List; isRead && op.Dated() && op.Node != "" {
+			reads[op.Node] = append(reads[op.Node], op)
+		}
+	}
+	for _, of := range reads {
+		slices.SortFunc(of, func(a, b history.Op) int { return cmp.Compare(a.Return, b.Return) })
+	}
+	for _, op := range h.Of("isolation") {
+		r, ended := revoked[op.Token]
+		if !ended || r.Revision == 0 || !op.Stale || op.Outcome != history.OK {
+			continue
+		}
+		before := reads[op.Node]
+		until, _ := slices.BinarySearchFunc(before, op.Call, func(a history.Op, call time.Duration) int { return cmp.Compare(a.Return, call) })
+		for i := until - 1; i >= 0 && op.Call-before[i].Return < sameLife; i-- {
+			if knew := before[i].Revision; r.Revision <= knew && knew <= op.Revision {
+				v.Fail("the %s was done, and the %s had been answered there from revision %d: the key was revoked at %d", describe(op), describe(before[i]), knew, r.Revision)
+				break
+			}
+		}
+	}
 }
 
 func isOwn(project, value string) bool {
@@ -135,6 +173,10 @@ func streamsOf(h *history.History, v *Verdict, revoked map[string]history.Op) {
 		}
 	}
 	if slices.Sort(late); len(late) > 0 {
-		v.note("%d streams of revoked keys ended; after the revocation was acknowledged: median %v, worst %v", len(late), late[len(late)/2].Round(time.Millisecond), late[len(late)-1].Round(time.Millisecond))
+		middle := late[len(late)/2]
+		v.note("%d streams of revoked keys ended; after the revocation was acknowledged: median %v, worst %v", len(late), middle.Round(time.Millisecond), late[len(late)-1].Round(time.Millisecond))
+		if len(late) >= endedLeast && middle > h.Slacken(endedMostly) {
+			v.Fail("half of %d streams of revoked keys went on for %v or longer after the revocation was acknowledged", len(late), middle.Round(time.Millisecond))
+		}
 	}
 }

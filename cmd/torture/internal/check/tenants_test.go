@@ -125,6 +125,73 @@ func TestIsolationWithSlack(t *testing.T) {
 	}
 }
 
+// Ensure a node that has shown that it knows of a key's end takes it for no stale
+// read any more.
+func TestIsolationOfStaleReads(t *testing.T) {
+	read := func(call, ret int, node string, revision uint64) history.Op {
+		op := at(call, ret, token(0, revision, on("x", get("", 0))))
+		op.Node = node
+		return op
+	}
+	late := stale(of("old", read(300, 310, "n1", 25)))
+	older := stale(of("old", read(300, 310, "n1", 21)))
+	write := onNode(at(280, 290, token(0, 22, on("x", set("1", 1)))))
+	for _, tt := range []struct {
+		name  string
+		ops   []history.Op
+		wrong bool
+	}{
+		{"it knew", []history.Op{read(280, 290, "n1", 22), late}, true},
+		{"it knew from a stale read", []history.Op{stale(read(280, 290, "n1", 20)), late}, true},
+		{"it was older", []history.Op{read(280, 290, "n1", 19), late}, false},
+		{"another node knew", []history.Op{read(280, 290, "n2", 22), late}, false},
+		{"it answered later", []history.Op{read(295, 301, "n1", 22), late}, false},
+		{"long before, perhaps as another process", []history.Op{read(100, 150, "n1", 22), late}, false},
+		{"it has gone back since, as another process", []history.Op{read(280, 290, "n1", 22), older}, false},
+		{"another made a write for it", []history.Op{write, late}, false},
+		{"refused", []history.Op{read(280, 290, "n1", 22), failing(history.Refused, "UNAUTHORIZED", late)}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &history.History{Ops: append([]history.Op{at(0, 1, grant("old", "", "[state:read]")), at(50, 60, revoke("old", 20))}, tt.ops...)}
+			for i := range h.Ops {
+				h.Ops[i].Workload = "isolation"
+			}
+			judge(t, check.Isolation(h), tt.wrong)
+		})
+	}
+}
+
+// Ensure most streams of revoked keys end soon.
+func TestIsolationEndsMostStreams(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		soon, late int // streams
+		slack      int
+		wrong      bool
+	}{
+		{"all soon", 12, 0, 1, false},
+		{"some late", 8, 4, 1, false},
+		{"most late", 4, 8, 1, true},
+		{"most late, on a slow machine", 4, 8, 3, false},
+		{"most late, of few", 2, 5, 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := &history.History{Ops: []history.Op{at(0, 1, grant("old", "", "[state:read]")), at(50, 60, revoke("old", 20))}, Slack: tt.slack}
+			for i := range tt.soon + tt.late {
+				end := 61
+				if i >= tt.soon {
+					end = 2000
+				}
+				h.Ops = append(h.Ops, at(10, end, of("old", history.Op{Kind: history.Open, Workflow: "w", Key: "all"})))
+			}
+			for i := range h.Ops {
+				h.Ops[i].Workload = "isolation"
+			}
+			judge(t, check.Isolation(h), tt.wrong)
+		})
+	}
+}
+
 func TestFencing(t *testing.T) {
 	lock := func(revision, token uint64) history.Op {
 		return history.Op{Kind: history.SetAt, Workflow: "w", Key: "lock", Version: token, Revision: revision}
