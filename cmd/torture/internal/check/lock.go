@@ -13,7 +13,8 @@ const lockKey = "lock"
 // Fencing checks a lock whose version is its holder's fencing token: tokens
 // rise, and a write that is guarded by one happens only before a newer one was
 // given. Two may believe at the same time that they hold the lock, which no
-// store can prevent; the token sees to it that one of them writes.
+// store can prevent; the token sees to it that one of them writes. Where somebody
+// follows the workflow, that holds for writes of unknown outcome too.
 func Fencing(h *history.History) *Verdict {
 	v := &Verdict{Name: "fencing", Promise: "the tokens of a lock rise, and a write with an old one is refused"}
 	var grants, writes []history.Op
@@ -33,6 +34,12 @@ func Fencing(h *history.History) *Verdict {
 	rise(v, grants)
 	for _, op := range writes {
 		guarded(v, op, grants)
+	}
+	for _, s := range h.Subscribers {
+		if s.Workload == "lock" {
+			compare(h, "lock", v)
+			break
+		}
 	}
 	return v
 }

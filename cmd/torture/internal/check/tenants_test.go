@@ -211,6 +211,37 @@ func TestFencing(t *testing.T) {
 	})
 }
 
+// Ensure a write with an old token shows to those who follow the lock, also if
+// nobody knows its outcome.
+func TestFencingFollowed(t *testing.T) {
+	lock := func(value string, revision, version uint64) history.Op {
+		return token(0, revision, lasting(300*ms, on("lock", setAt(value, 0, version))))
+	}
+	write := func(value string, token uint64) history.Op {
+		return unknown(atomic(0, history.Step{Kind: history.Get, Key: "lock", Expected: v(token)}, history.Step{Kind: history.Set, Key: "guarded", Value: value}))
+	}
+	ops := []history.Op{at(0, 1, lock(`"a"`, 10, 1)), at(2, 9, write(`"1"`, 1)), at(400, 401, lock(`"b"`, 20, 3)), at(402, 409, write(`"2"`, 3))}
+	taken, ended, again := change("set", "lock", 10, 1, "null", `"a"`), change("expire", "lock", 15, 2, `"a"`, "null"), change("set", "lock", 20, 3, "null", `"b"`)
+	guarded := func(value string, revision, version uint64, old string) history.Event {
+		return in(revision, revision, change("set", "guarded", revision, version, old, value))
+	}
+	for _, tt := range []struct {
+		name   string
+		events []history.Event
+		wrong  bool
+	}{
+		{"in time", []history.Event{taken, guarded(`"1"`, 11, 1, "null"), ended, again, guarded(`"2"`, 21, 3, `"1"`)}, true},
+		{"in time, of the right versions", []history.Event{taken, guarded(`"1"`, 11, 1, "null"), ended, again, guarded(`"2"`, 21, 2, `"1"`)}, false},
+		{"never", []history.Event{taken, ended, again}, false},
+		{"when the lock was free", []history.Event{taken, ended, guarded(`"1"`, 16, 3, "null"), again}, true},
+		{"when another had it", []history.Event{taken, ended, again, guarded(`"1"`, 22, 3, "null")}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.Fencing(followed("lock", ops, told("s", tt.events...), nil)), tt.wrong)
+		})
+	}
+}
+
 func TestBackup(t *testing.T) {
 	const instant, later = "2026-11-22T10:00:00.000Z", "2026-11-22T10:00:05.000Z"
 	ends := func(e history.Entry, at string) history.Entry {
