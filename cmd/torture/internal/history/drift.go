@@ -4,8 +4,9 @@ import "time"
 
 // Drift is a time in which the clocks of some node were wrong.
 type Drift struct {
-	From, To time.Duration
-	Gain     float64 // how much too fast they were: 0.01 is 10 ms a second
+	From time.Duration `json:"from"`
+	To   time.Duration `json:"to"`
+	Gain float64       `json:"gain"` // how much too fast they were: 0.01 is 10 ms a second
 }
 
 // ShowsWrong reports whether the instants that nodes show may have been wrong at

@@ -165,14 +165,14 @@ type Event struct {
 
 // Subscriber is one who recorded events of a workflow.
 type Subscriber struct {
-	Workload string
-	Workflow string
-	Agent    bool          // Workflow is a subject of Agent State
-	Project  string        // of the API key; empty: the root token's
-	Token    string        // id of the API key; empty: the root token
-	From     uint64        // revision behind which it began
-	Follows  bool          // to the end; else it may stop anywhere
-	Begun    time.Duration // before it asked for anything
+	Workload string        `json:"workload"`
+	Workflow string        `json:"workflow"`
+	Agent    bool          `json:"agent,omitempty"`   // Workflow is a subject of Agent State
+	Project  string        `json:"project,omitempty"` // of the API key; empty: the root token's
+	Token    string        `json:"token,omitempty"`   // id of the API key; empty: the root token
+	From     uint64        `json:"from,omitempty"`    // revision behind which it began
+	Follows  bool          `json:"follows,omitempty"` // to the end; else it may stop anywhere
+	Begun    time.Duration `json:"begun,omitempty"`   // before it asked for anything
 }
 
 // Sample is what a process used at a moment.

@@ -116,7 +116,7 @@ func (r *Recorder) History() *History {
 	return &r.history
 }
 
-// Save writes operations and events as lines of JSON.
+// Save writes operations, events and last all else as lines of JSON.
 func (h *History) Save(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -135,8 +135,20 @@ func (h *History) Save(path string) error {
 			return err
 		}
 	}
+	if err := enc.Encode(rest{h.Final, h.Subscribers, h.Drifts, h.Slack, h.Reach}); err != nil {
+		return err
+	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	return f.Close()
+}
+
+// rest is what a history has beside operations and events.
+type rest struct {
+	Final       map[string][]Entry    `json:"final"`
+	Subscribers map[string]Subscriber `json:"subscribers"`
+	Drifts      []Drift               `json:"drifts,omitempty"`
+	Slack       int                   `json:"slack,omitempty"`
+	Reach       uint64                `json:"reach,omitempty"`
 }
