@@ -329,6 +329,8 @@ func TestAnswers(t *testing.T) {
 		{"a panic in a read", []history.Op{at(0, 1, failing(history.Refused, "INTERNAL", list(0, history.Query{}, "")))}, nil, true},
 		{"a panic in a write", []history.Op{at(0, 1, failing(history.Unknown, "INTERNAL", set("1", 0)))}, nil, true},
 		{"a revision that an answer gave, unknown", []history.Op{at(0, 1, token(0, 7, set("1", 1))), at(2, 3, failing(history.Refused, "REVISION_UNKNOWN", stale(token(7, 0, get("", 0)))))}, nil, true},
+		{"a read refused for its version", []history.Op{at(0, 1, failing(history.Refused, "VERSION_CONFLICT", get("", 0)))}, nil, true},
+		{"a write refused for its version after a lost attempt", []history.Op{at(0, 1, failing(history.Unknown, "OUTCOME_UNKNOWN", setAt("1", 0, 0)))}, nil, false},
 		{"not of the contract", []history.Op{at(0, 1, failing(history.Unknown, foreign, get("", 0)))}, nil, true},
 		{"not of the contract, as the Go client says", []history.Op{at(0, 1, failing(history.Refused, "BAD_RESPONSE", get("", 0)))}, nil, true},
 		{"an error without a code", []history.Op{at(0, 1, failing(history.Refused, "", get("", 0)))}, nil, true},
