@@ -88,6 +88,8 @@ func TestEndIsPushed(t *testing.T) {
 				close(written)
 			case r.Header.Get("Last-Event-ID") == "6":
 				fmt.Fprint(w, tellEnd)
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
 			default:
 				if id := r.Header.Get("Last-Event-ID"); id != "5" {
 					t.Errorf("a stream begins behind %s, want the revision of the read", id)
