@@ -70,10 +70,10 @@ func (e *epoch) load(ctx context.Context) *sync.WaitGroup {
 
 // finish lets the workloads look once more, waits until the nodes agree, and
 // reads every key from every node. Before that no node works any more on a request
-// that its client has given up: a late effect would come behind what is told as
-// the last, or between the reads of two nodes.
+// that its client has given up, which is as long ago on a slow machine: a late effect
+// would come behind what is told as the last, or between the reads of two nodes.
 func (e *epoch) finish() {
-	time.Sleep(e.config.slacken(wire.NodeTimeout))
+	time.Sleep(wire.NodeTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), e.config.slacken(finalLimit))
 	defer cancel()
 	e.ends = make([]error, len(e.works))
