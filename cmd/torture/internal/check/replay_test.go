@@ -165,6 +165,31 @@ func TestAtomic(t *testing.T) {
 	}
 }
 
+// Ensure an atomic write of which somebody was told a part, and all keys later, may
+// have been whole.
+func TestAtomicInHole(t *testing.T) {
+	sets := at(0, 1, atomic(11, history.Step{Kind: history.Set, Key: "a", Value: `"1"`, Version: 1}, history.Step{Kind: history.Set, Key: "b", Value: `"2"`, Version: 1}))
+	mixed := at(2, 3, atomic(15, history.Step{Kind: history.Set, Key: "a", Value: `"3"`, Version: 2}, history.Step{Kind: history.Delete, Key: "b", Version: 2, Found: true}))
+	last := at(40, 41, atomic(50, history.Step{Kind: history.Set, Key: "a", Value: `"4"`, Version: 3}))
+	a, b := in(10, 11, change("set", "a", 10, 1, "null", `"1"`)), in(10, 11, change("set", "b", 11, 1, "null", `"2"`))
+	again := in(14, 15, change("set", "a", 14, 2, `"1"`, `"3"`))
+	moved := []history.Event{named("resync", 0), snapshot("a", 2, `"3"`), named("synced", 45), in(50, 50, change("set", "a", 50, 3, `"3"`, `"4"`))}
+	for _, tt := range []struct {
+		name   string
+		events []history.Event
+		wrong  bool
+	}{
+		{"left behind the first set", append([]history.Event{a}, moved...), false},
+		{"left before the delete", append([]history.Event{a, b, again}, moved...), false},
+		{"left behind the first set, told as none", append([]history.Event{change("set", "a", 10, 1, "null", `"1"`)}, moved...), true},
+		{"half of it before", append([]history.Event{a, again}, moved...), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			judge(t, check.Atomic(followed("atomic", []history.Op{sets, mixed, last}, told("s", tt.events...), nil)), tt.wrong)
+		})
+	}
+}
+
 func unrevised(op history.Op) history.Op {
 	op.Revision = 0
 	return op

@@ -125,6 +125,11 @@ func (t *truth) hidden(revision uint64) bool {
 	return slices.ContainsFunc(t.holes, func(h hole) bool { return h.after < revision && revision <= h.upTo })
 }
 
+// anyHidden reports whether that is so at one of the revisions from first to last.
+func (t *truth) anyHidden(first, last uint64) bool {
+	return slices.ContainsFunc(t.holes, func(h hole) bool { return h.after < last && first <= h.upTo })
+}
+
 // inTheEnd is what the nodes held, which was all that there was: their keys are
 // read after the last change was told.
 func (t *truth) inTheEnd(h *history.History) (tellings []telling) {
