@@ -153,7 +153,8 @@ func streamsOf(h *history.History, v *Verdict, revoked map[string]history.Op) {
 			continue
 		}
 		v.Checked++
-		if !isOwn(s.Project, e.New) || !isOwn(s.Project, e.Old) || e.Scope != s.Workflow {
+		hasScope := e.Type != "resync" && e.Type != "synced"
+		if !isOwn(s.Project, e.New) || !isOwn(s.Project, e.Old) || hasScope && e.Scope != s.Workflow {
 			v.Fail("%s of %s was told %s in place of %s of %s/%s, of another project or workflow", e.Subscriber, s.Project, e.New, e.Old, e.Scope, e.Key)
 		}
 		r, ended := revoked[s.Token]

@@ -39,6 +39,10 @@ func TestIsolation(t *testing.T) {
 		e.At, e.Subscriber = time.Duration(at)*ms, "stream"
 		return e
 	}
+	here := func(e history.Event) history.Event {
+		e.At, e.Subscriber = 5*ms, "stream"
+		return e
+	}
 	for _, tt := range []struct {
 		name   string
 		ops    []history.Op
@@ -56,6 +60,8 @@ func TestIsolation(t *testing.T) {
 		{"another project's key in a list", []history.Op{at(2, 3, of("all", list(0, history.Query{}, "", has("k", `"blue 1"`, 1))))}, nil, true},
 		{"another project's idempotency key", []history.Op{at(2, 3, of("all", history.Op{Kind: history.Set, Outcome: history.Refused, Error: "IDEMPOTENCY_MISMATCH"}))}, nil, true},
 		{"another project's event", nil, []history.Event{event(5, 9, `"blue 1"`)}, true},
+		{"its own keys, when its stream fell behind", nil, []history.Event{here(named("resync", 0)), here(snapshot("k", 3, `"red 1"`)), here(named("synced", 9))}, false},
+		{"another workflow's key, when its stream fell behind", nil, []history.Event{here(named("resync", 0)), here(history.Event{Type: "snapshot", Scope: "x", New: `"red 1"`})}, true},
 		{"outside its prefix, refused", []history.Op{at(2, 3, of("narrow", refused(elsewhere)))}, nil, false},
 		{"within its prefix, refused", []history.Op{at(2, 3, of("narrow", failing(history.Refused, "FORBIDDEN", get("", 0))))}, nil, true},
 		{"outside its scope, refused", []history.Op{at(2, 3, of("reader", failing(history.Refused, "FORBIDDEN", set(`"red 1"`, 0))))}, nil, false},
