@@ -28,6 +28,7 @@ func TestRolling(t *testing.T) {
 		{"refused by a ready node", "n3", 120 * ms, history.Refused, "NO_LEADER", 1},
 		{"unknown at a ready node", "n3", 120 * ms, history.Unknown, "no answer", 1},
 		{"the caller's own fault", "n3", 120 * ms, history.Refused, "TOO_LARGE", 0},
+		{"a revision that an answer gave is unknown", "n3", 120 * ms, history.Refused, "REVISION_UNKNOWN", 1},
 		{"before any step", "n3", 50 * ms, history.Refused, "NO_LEADER", 0},
 		{"between two steps", "n3", 350 * ms, history.Refused, "NO_LEADER", 0},
 		{"at a node that ended at once", "n1", 120 * ms, history.Refused, "unreachable", 0},
