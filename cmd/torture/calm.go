@@ -6,11 +6,16 @@ import (
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/check"
 	"github.com/stateraft/stateraft/cmd/torture/internal/report"
+	"github.com/stateraft/stateraft/cmd/torture/internal/wire"
 )
 
 // calmPause is how long after a fault, or the begin of an epoch, a cluster that is
 // whole may still fail a request.
 const calmPause = time.Second
+
+// calmAtFirst is how long a long epoch is calm for certain, at its begin: longer
+// than nodes are told to try, so that requests that wait for that long count.
+const calmAtFirst = wire.NodeTimeout + 1500*time.Millisecond
 
 // passes are the rows of the fault matrix that leave nothing behind once the
 // cluster is whole. Clocks that drifted, changed members and builds, disks that
@@ -20,9 +25,10 @@ var passes = []string{
 	"P1", "P2", "P3", "P4", "P5", "D1", "D2", "D3", "S1", "S2",
 }
 
-// calm returns when nothing hurt the cluster in an epoch, by the epoch's times. It
-// requires t.mu.
+// calm returns when nothing hurt the cluster in an epoch, by the epoch's times.
 func (t *tester) calm(e *epoch) (calm []check.Stretch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	pause := t.config.slacken(calmPause)
 	begin, end := e.begin, t.epochs[e.number].End
 	add := func(from, to time.Duration) {

@@ -69,9 +69,10 @@ func (e *epoch) load(ctx context.Context) *sync.WaitGroup {
 }
 
 // finish lets the workloads look once more, waits until the nodes agree, and
-// reads every key from every node. Before that no node works any more on a request
-// that its client has given up, which is as long ago on a slow machine: a late effect
-// would come behind what is told as the last, or between the reads of two nodes.
+// reads every key from every node. Before that it waits until no node works any more
+// on a request that its client has given up, for a late effect would come behind what
+// is told as the last, or between the reads of two nodes. Nodes count that time
+// themselves, whatever the slack.
 func (e *epoch) finish() {
 	time.Sleep(wire.NodeTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), e.config.slacken(finalLimit))
@@ -165,8 +166,8 @@ func (t *tester) conclude(e *epoch) {
 	if t.rolls != nil && t.config.excused() < 1 { // else it cannot fail
 		found = append(found, t.checkRolls(e, h))
 	}
-	t.mu.Lock()
 	found = append(found, check.Calm(h, workload.Probe, t.calm(e)))
+	t.mu.Lock()
 	t.digest.Add(h, workload.Probe, e.begin, t.epochs[e.number].End)
 	t.mu.Unlock()
 	for _, v := range found {

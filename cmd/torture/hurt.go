@@ -14,10 +14,14 @@ import (
 )
 
 // hurt goes through rounds of the schedule until the time is over, then once
-// more looks whether the cluster is whole.
+// more looks whether the cluster is whole. Before that it leaves the cluster alone
+// for a while, if there is the time, for rests between rounds are short.
 func (t *tester) hurt(ctx context.Context, schedule *faults.Schedule, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
+	if d >= judgedFrom {
+		wait(ctx, t.config.slacken(calmPause)+calmAtFirst)
+	}
 	for ctx.Err() == nil {
 		r := schedule.Next()
 		wait(ctx, r.Rest)

@@ -19,8 +19,8 @@ var ofKeys = []string{"FORBIDDEN", "UNAUTHORIZED", history.StillOpen}
 // Answers checks, in all workloads, why requests fail: all of them are right, so
 // none meets a bug of a node, an answer that is not of the contract, or an error
 // that blames the request. A revision is only ever asked for that an answer gave,
-// so none is unknown to a cluster that is not restored itself. What answers say is for the other checkers, and so is
-// what another cluster says of a backup.
+// so none is unknown to a cluster that is not restored itself. What answers say is
+// for the other checkers, and so is what another cluster says of a backup.
 func Answers(h *history.History) *Verdict {
 	v := &Verdict{Name: "answers", Promise: "a right request is done, or fails because a node lacks something"}
 	for _, op := range h.Ops {

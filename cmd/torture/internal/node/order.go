@@ -81,6 +81,9 @@ func (o *order) take(name string, process int, st client.ClusterStatus) {
 		}
 	}
 	o.looked++
+	if now.term == 0 {
+		return // it did not say
+	}
 	before, known := o.last[name]
 	o.last[name] = now
 	if known && before.process != now.process {
@@ -111,7 +114,7 @@ func (o *order) take(name string, process int, st client.ClusterStatus) {
 // restarted compares what two processes of a node say. A term is on the disk before
 // anybody sees it: a node that forgot it may vote in it again.
 func (o *order) restarted(name string, before, now look) {
-	if o.keepDisks && now.term > 0 && now.term < before.term { // 0: it did not say
+	if o.keepDisks && now.term < before.term {
 		o.fail("the term of %s was %d before it was restarted, and is %d", name, before.term, now.term)
 	}
 }

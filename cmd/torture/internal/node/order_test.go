@@ -24,6 +24,7 @@ func TestOrder(t *testing.T) {
 		{"another process", false, []seen{{"n1", 1, 2, "n1", 5, 5}, {"n1", 2, 2, "n1", 3, 3}}, false},
 		{"another process, whose disk was changed", false, []seen{{"n1", 1, 5, "n1", 5, 5}, {"n1", 2, 4, "n1", 5, 5}}, false},
 		{"another process, which has yet to begin", true, []seen{{"n1", 1, 5, "n1", 5, 5}, {"n1", 2, 0, "", 0, 0}, {"n1", 2, 5, "n1", 5, 5}}, false},
+		{"another process, which forgot all terms", true, []seen{{"n1", 1, 5, "n1", 5, 5}, {"n1", 2, 0, "", 0, 0}, {"n1", 2, 3, "n1", 5, 5}}, true},
 		{"another process, later", true, []seen{{"n1", 1, 5, "n1", 5, 5}, {"n1", 2, 6, "n1", 3, 3}}, false},
 		{"another process, which forgot the term", true, []seen{{"n1", 1, 5, "n1", 5, 5}, {"n1", 2, 4, "n1", 5, 5}}, true},
 		{"no answer of its own", false, []seen{{"n1", 1, 2, "n1", 5, 5}, {"n1", 1, 2, "n1", 0, 0}}, false},

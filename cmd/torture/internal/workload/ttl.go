@@ -78,8 +78,10 @@ func (w *ttl) outlive(ctx context.Context, a *actor, r wire.Request, token uint6
 	a.rest(ctx, old, old+ttlMargin)
 	get := wire.Request{Kind: history.Get, Workflow: r.Workflow, Key: r.Key}
 	a.do(ctx, a.node(), get)
-	get.Stale, get.MinRevision = true, token
-	a.do(ctx, a.node(), get)
+	if token > 0 {
+		get.Stale, get.MinRevision = true, token
+		a.do(ctx, a.node(), get)
+	}
 	a.do(ctx, a.node(), wire.Request{Kind: history.Delete, Workflow: r.Workflow, Key: r.Key})
 }
 
