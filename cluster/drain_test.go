@@ -110,4 +110,3 @@ func drain(t *testing.T, n *clustertest.Node) {
 	t.Helper()
 	clustertest.Eventually(t, "drained", func() error { return n.Drain(within(t, clustertest.Patience)) })
 }
-

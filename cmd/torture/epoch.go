@@ -161,7 +161,7 @@ func (t *tester) conclude(e *epoch) {
 		return
 	}
 	h := e.record.History()
-	h.Drifts, h.Slack = t.driftsSince(e.begin), t.config.slack
+	h.Drifts, h.Slack, h.Older = t.driftsSince(e.begin), t.config.slack, t.rolls != nil
 	found := e.check(h)
 	if t.rolls != nil && t.config.excused() < 1 { // else it cannot fail
 		found = append(found, t.checkRolls(e, h))

@@ -342,8 +342,19 @@ func TestAnswers(t *testing.T) {
 		{"a backup", []history.Op{at(0, 1, failing(history.Refused, "INTERNAL", history.Op{Kind: history.Backup}))}, nil, true},
 		{"a damaged backup, elsewhere", []history.Op{at(0, 1, set("1", 1)), at(2, 3, failing(history.Refused, "INVALID_REQUEST", history.Op{Kind: history.Restore}))}, nil, false},
 		{"too many streams", []history.Op{at(0, 1, failing(history.Refused, "OVERLOADED", open)), at(2, 3, failing(history.Refused, "USAGE_LIMIT_EXCEEDED", agent(open)))}, nil, false},
+		{"a stream of a node that drains refused", []history.Op{at(0, 1, failing(history.Refused, "NOT_READY", open))}, nil, true},
 		{"a stream refused", []history.Op{at(0, 1, failing(history.Refused, "INVALID_REQUEST", open))}, nil, true},
 	})
+}
+
+// Ensure an older build may refuse streams while it drains, and nothing else.
+func TestAnswersOfOlder(t *testing.T) {
+	open := failing(history.Refused, "NOT_READY", history.Op{Kind: history.Open, Workflow: "w", Key: "all"})
+	read := failing(history.Refused, "NOT_READY", get("", 0))
+	v := check.Answers(&history.History{Older: true, Ops: []history.Op{open, read}})
+	if v.Violations != 1 {
+		t.Errorf("%d violations, want that of the read: %q", v.Violations, v.Told)
+	}
 }
 
 // Ensure a checker that saw nothing fails a run, unless it may have seen nothing.

@@ -208,6 +208,9 @@ type History struct {
 	// Slack is how many times longer than is promised things may take; 0 is as 1.
 	Slack int
 
+	// Older says that nodes of an older build took part.
+	Older bool
+
 	// Reach is how many changes, of the whole cluster, every node remembers at
 	// least. 0: DefaultReach.
 	Reach uint64
