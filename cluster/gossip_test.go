@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 // gossiper is a node that only gossips; its name can be changed.
@@ -79,7 +80,7 @@ func (g *gossiper) awaitNames(t *testing.T, want ...string) {
 }
 
 func TestGossip(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	a := startGossiper(t, "a", nil)
 	a.awaitNames(t, "a")
 	b := startGossiper(t, "b", joining(a.addr()))
@@ -125,7 +126,7 @@ func TestGossip(t *testing.T) {
 // Nobody needs to be up when a node starts, and a node that everybody has lost
 // is found again.
 func TestGossipJoinsUntilItSucceeds(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	probe := startGossiper(t, "probe", nil)
 	addr := probe.addr()
 	probe.close()
@@ -148,7 +149,7 @@ func TestGossipJoinsUntilItSucceeds(t *testing.T) {
 }
 
 func TestGossipKey(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	keyed := func(key string, join ...string) func(*gossipConfig) {
 		return func(c *gossipConfig) { c.key, c.join = []byte(key), join }
 	}
@@ -196,7 +197,7 @@ func TestGossipConfigRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			c := gossipConfig{
 				nodeID: uuid.NewString(), bind: "127.0.0.1:0", logger: discard,
 				meta: func() *clusterpb.GossipMeta { return new(clusterpb.GossipMeta) },
@@ -225,7 +226,7 @@ func TestLargestMetaFits(t *testing.T) {
 
 // An update that does not fit leaves what was said before.
 func TestGossipUpdateRefused(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	failed := make(chan struct{}, 1)
 	a := startGossiper(t, "a", func(c *gossipConfig) {
 		c.logger = slog.New(&hookHandler{Handler: slog.DiscardHandler, hook: func(r slog.Record) {
@@ -308,7 +309,7 @@ func FuzzDecodeMeta(f *testing.F) {
 
 // Readers and writers of gossip's own state meet under -race.
 func TestGossipConcurrently(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	a := startGossiper(t, "a", nil)
 	b := startGossiper(t, "b", joining(a.addr()))
 	a.awaitNames(t, "a", "b")

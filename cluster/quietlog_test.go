@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 func TestQuietLog(t *testing.T) {
@@ -54,7 +56,7 @@ func TestQuietLogIsBounded(t *testing.T) {
 
 // Ensure a peer that is refused again and again is told of once.
 func TestRefusedHandshakeIsToldOnce(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	var text strings.Builder
 	refusing := testTransport(t, "b", "two", func(c *transportConfig) {
 		c.logger = slog.New(slog.NewTextHandler(&text, nil))

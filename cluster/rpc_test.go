@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 // handler sets the handler of a test transport.
@@ -28,7 +29,7 @@ func handler(h func(ctx context.Context, req *clusterpb.Request) *clusterpb.Resp
 // Many callers share one connection, and each gets its own answer, in
 // whatever order they come.
 func TestCallsShareAConnection(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	const calls = 500
 	var arrived atomic.Int32
 	all := make(chan struct{})
@@ -62,7 +63,7 @@ func TestCallsShareAConnection(t *testing.T) {
 }
 
 func TestBigFrames(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	sized := func(n int) string { return strings.Repeat("x", n) }
 	l := testTransport(t, "l", "c", handler(func(_ context.Context, req *clusterpb.Request) *clusterpb.Response {
 		return &clusterpb.Response{Message: sized(int(req.ReadIndex.Term)), Index: uint64(len(req.ReadIndex.NodeId))}
@@ -100,7 +101,7 @@ func TestBigFrames(t *testing.T) {
 }
 
 func TestNoResponse(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "c", handler(func(context.Context, *clusterpb.Request) *clusterpb.Response { return nil }))
 	d := testTransport(t, "d", "c", nil)
 	if resp, err := d.call(t.Context(), l.addr(), ask(1)); err != nil || resp.Code != clusterpb.Response_INTERNAL {
@@ -110,7 +111,7 @@ func TestNoResponse(t *testing.T) {
 
 // The handler gets what is left of the caller's time, and no more.
 func TestDeadlineTravels(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	const budget = time.Second
 	ended, release := make(chan error, 1), make(chan struct{})
 	l := testTransport(t, "l", "c", handler(func(ctx context.Context, req *clusterpb.Request) *clusterpb.Response {
@@ -147,7 +148,7 @@ func TestDeadlineTravels(t *testing.T) {
 }
 
 func TestNotSent(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never says hello
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +192,7 @@ func TestNotSent(t *testing.T) {
 
 // A connection that ends in the middle of calls ends them at once.
 func TestBrokenMidCall(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	const calls = 20
 	var arrived sync.WaitGroup
 	arrived.Add(calls)
@@ -263,7 +264,7 @@ func (w *writeSignal) Write(p []byte) (int, error) {
 // A call that still waits for the writer when its time is over has not been
 // sent, and says so.
 func TestNotSentBehindAStalledPeer(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	addr := stalled(t)
 	large := make(chan struct{})
 	d := testTransport(t, "d", "c", func(c *transportConfig) {
@@ -296,7 +297,7 @@ func TestNotSentBehindAStalledPeer(t *testing.T) {
 
 // Calls beyond the bound wait with the caller until others are done.
 func TestCallsInFlightAreBounded(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	var now, most atomic.Int32
 	var once sync.Once
 	full, release := make(chan struct{}), make(chan struct{})
@@ -331,7 +332,7 @@ func TestCallsInFlightAreBounded(t *testing.T) {
 
 // A node that joins a cluster is a member to those it has called before.
 func TestConnectionsFollowTheClusterID(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	var cluster atomic.Pointer[[]byte]
 	cluster.Store(new([]byte))
 	var disconnects atomic.Int32
@@ -372,7 +373,7 @@ func TestConnectionsFollowTheClusterID(t *testing.T) {
 // A request is sent to several nodes at once, by callers with and without a
 // deadline, while connections come and go.
 func TestConcurrentCallsUnderDisconnects(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	peers := []*transport{testTransport(t, "a", "c", nil), testTransport(t, "b", "c", nil)}
 	d := testTransport(t, "d", "c", nil)
 	req := ask(9)

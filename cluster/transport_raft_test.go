@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 // raftMember is a raft server over a transport, with a state machine that
@@ -206,7 +208,7 @@ func propose(t *testing.T, members []*raftMember, data string) *raftMember {
 // A follower applies a write within moments of the leader, though nothing
 // follows it and raft's own word would take 10 s.
 func TestFollowersLearnOfACommitAtOnce(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	members := startRaft(t, 3, true, func(c *raft.Config) {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = time.Second, time.Second, 500*time.Millisecond
 		c.CommitTimeout = 10 * time.Second
@@ -231,7 +233,7 @@ func TestFollowersLearnOfACommitAtOnce(t *testing.T) {
 
 // Beside entries the transport carries votes, pre-votes and snapshots.
 func TestRaftOverTransport(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	var _ raft.WithPreVote = (*raftTransport)(nil)
 	var _ raft.WithClose = (*raftTransport)(nil)
 	members := startRaft(t, 3, true, func(c *raft.Config) {
@@ -284,7 +286,7 @@ func TestNoticesKeepLogsEqual(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 3 s")
 	}
-	checkLeaks(t)
+	leaktest.Check(t)
 	members := startRaft(t, 3, true, func(c *raft.Config) {
 		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout = 60*time.Millisecond, 60*time.Millisecond, 30*time.Millisecond
 	})
@@ -326,7 +328,7 @@ func TestNoticesKeepLogsEqual(t *testing.T) {
 
 // A node that belongs to no cluster can neither vote nor be sent entries.
 func TestRaftStreamsNeedACluster(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "", nil)
 	d := testTransport(t, "d", "c", nil)
 	err := d.raftTransport().RequestVote("l", l.raft.LocalAddr(), &raft.RequestVoteRequest{Term: 1}, new(raft.RequestVoteResponse))

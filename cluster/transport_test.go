@@ -14,34 +14,17 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 // patience is how long the package's tests wait for what must come about.
 const patience = 30 * time.Second
-
-// checkLeaks fails the test if goroutines outlive it. It must be called before
-// anything that the test cleans up.
-func checkLeaks(t *testing.T) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				stacks := make([]byte, 1<<20)
-				stacks = stacks[:runtime.Stack(stacks, true)]
-				t.Errorf("%d goroutines, %d before the test:\n%s", runtime.NumGoroutine(), before, stacks)
-				return
-			}
-		}
-	})
-}
 
 var discard = slog.New(slog.DiscardHandler)
 
@@ -98,7 +81,7 @@ func TestAdvertisedAddress(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			tr, err := newTransport(transportConfig{listenAddr: tt.listen, advertise: tt.advertise, logger: discard})
 			if wantError(t, err, tt.wantErr); err != nil {
 				return
@@ -135,7 +118,7 @@ func TestHandshake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			d := testTransport(t, "d", tt.dialler, nil)
 			l := testTransport(t, "l", tt.listener, nil)
 
@@ -188,7 +171,7 @@ func TestRefusal(t *testing.T) {
 
 // Whatever a stranger sends ends its connection and nothing else.
 func TestListenerSurvivesGarbage(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "c", nil)
 	longHello := append([]byte{nodeCalls}, 0, 0, 0x10, 1)
 	tests := []struct {
@@ -223,7 +206,7 @@ func TestListenerSurvivesGarbage(t *testing.T) {
 }
 
 func TestAcceptFilter(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	var open atomic.Bool
 	l := testTransport(t, "l", "c", func(c *transportConfig) {
 		c.accept = func(id string) bool { return id != "d" || open.Load() }
@@ -241,7 +224,7 @@ func TestAcceptFilter(t *testing.T) {
 func TestSever(t *testing.T) {
 	for _, by := range []string{"dialler", "dialler, by address", "listener"} {
 		t.Run(by, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			ended := make(chan string, 1)
 			l := testTransport(t, "l", "c", nil)
 			d := testTransport(t, "d", "c", func(c *transportConfig) { c.onDisconnect = func(a string) { ended <- a } })
@@ -275,7 +258,7 @@ func TestSever(t *testing.T) {
 }
 
 func TestInboundConnectionsAreBounded(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "c", nil)
 	l.mu.Lock()
 	l.inbound = maxInbound
@@ -293,7 +276,7 @@ func TestInboundConnectionsAreBounded(t *testing.T) {
 }
 
 func TestCloseEndsHandshakes(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "c", nil)
 	begin := time.Now()                    // before the handshake's time begins
 	conn, err := net.Dial("tcp", l.addr()) // and says nothing
@@ -323,7 +306,7 @@ func TestCloseEndsHandshakes(t *testing.T) {
 
 // Ensure whoever no longer wants a connection does not wait for the other's hello.
 func TestConnectEndsWithItsContext(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -419,7 +402,7 @@ func TestMutualTLS(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			l := testTransport(t, "l", "c", func(c *transportConfig) { c.tls = ours.config(t) })
 			d := testTransport(t, "d", "c", func(c *transportConfig) { c.tls = tt.dialler })
 			resp, err := d.call(t.Context(), l.addr(), ask(3))

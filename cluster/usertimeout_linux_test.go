@@ -4,11 +4,13 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
 // Both ends of every connection give up a peer that vanished.
 func TestUserTimeoutIsSet(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	l := testTransport(t, "l", "c", nil)
 	d := testTransport(t, "d", "c", nil)
 	if _, err := d.call(t.Context(), l.addr(), ask(1)); err != nil {

@@ -9,27 +9,16 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
-// TestMain fails the package if its tests leave goroutines behind.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for range 100 {
-		if runtime.NumGoroutine() <= 2 { // this one, and the one that takes signals
-			os.Exit(code)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	stacks := make([]byte, 1<<20)
-	os.Stderr.Write(stacks[:runtime.Stack(stacks, true)])
-	os.Exit(1)
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 

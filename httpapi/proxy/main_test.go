@@ -5,14 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,27 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stateraft/stateraft/httpapi/inject"
+	"github.com/stateraft/stateraft/internal/leaktest"
 )
 
-// TestMain fails the package if goroutines are left behind. (A fuzzer leaves
-// one of its own.)
-func TestMain(m *testing.M) {
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	if flag.Lookup("test.fuzz").Value.String() != "" {
-		os.Exit(code)
-	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
-		if time.Now().After(deadline) {
-			buf := make([]byte, 1<<20)
-			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s", buf[:runtime.Stack(buf, true)])
-			os.Exit(1)
-		}
-		time.Sleep(time.Millisecond)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience is how long the package waits for what must come about.
 const patience = 20 * time.Second
