@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,12 +144,22 @@ func TestServeRefusesDataDirInUse(t *testing.T) {
 	}
 }
 
+// Ensure there are the figures that docs/alerts.yml looks at.
 func TestServeMetrics(t *testing.T) {
 	t.Parallel()
+	rules, err := os.ReadFile("../../docs/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`\b(stateraft|process)_[a-z_]+`).FindAllString(string(rules), -1)
+	if len(names) < 16 {
+		t.Errorf("the rules name %d figures: %q", len(names), names)
+	}
 	p := startNode(t, t.TempDir())
+	get(t, p.url+"/health") // so that there are figures of requests
 	text := get(t, p.url+"/metrics")
-	for _, name := range []string{"go_goroutines", "process_open_fds"} {
-		if !strings.Contains(text, "\n"+name+" ") {
+	for _, name := range append(names, "go_goroutines") {
+		if !regexp.MustCompile(`(?m)^` + name + `[ {]`).MatchString(text) {
 			t.Errorf("/metrics has no %s", name)
 		}
 	}
