@@ -92,7 +92,7 @@ func appendPut(b []byte, state *fsm.State, op *fsmpb.Op, a *fsmpb.Answer) []byte
 // getAgentState serves GET /api/v1/state/{key}, and streams its changes to
 // those who want events.
 func (s *Server) getAgentState(w http.ResponseWriter, r *request) error {
-	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept, "+headerSubject)
 	namespace, key, err := r.agentTarget()
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // listAgentState serves GET /api/v1/state: a page of a subject's keys, or the
 // changes of them all to those who want events.
 func (s *Server) listAgentState(w http.ResponseWriter, r *request) error {
-	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept, "+headerSubject)
 	namespace, err := r.agentNamespace()
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func TestAgentPutGetDelete(t *testing.T) {
 	a := x.ok(x.as("user_123", "GET", agentPath, ""),
 		`{"key":"current_task","value":{"step":1.50},"ttl":"2026-11-21T13:00:01.000Z","updated_at":"2026-11-21T12:00:01.000Z",`+
 			`"version":1,"created_at":"2026-11-21T12:00:01.000Z","expires_at":"2026-11-21T13:00:01.000Z","subject_id":"user_123","session_id":"sess/1 é"}`)
-	if a.header.Get("ETag") != `"1"` || a.header.Get(headerRevision) != "1" || a.header.Get(headerNode) != "n1" || a.header.Get("Vary") != "Accept" {
+	if a.header.Get("ETag") != `"1"` || a.header.Get(headerRevision) != "1" || a.header.Get(headerNode) != "n1" || a.header.Get("Vary") != "Accept, X-Subject-Id" {
 		t.Errorf("headers: %v", a.header)
 	}
 	x.cluster.advance(t, time.Second)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stateraft/stateraft/fsm"
@@ -24,7 +25,9 @@ const maxKeyLag = 50 * time.Millisecond
 const keyLookupTimeout = 2 * time.Second
 
 // authenticate finds out who sends the request, and refuses it if they may not
-// use its route. Where keys are asked for, no cache may share an answer.
+// use its route. Where keys are asked for, no cache may share an answer, nor
+// give one that it has to the bearer of another: keys are of projects, which have
+// names and versions of their own.
 func (s *Server) authenticate(w http.ResponseWriter, r *request) (err error) {
 	if s.auth == nil {
 		r.principal = auth.Everybody
@@ -34,6 +37,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *request) (err error) {
 		return nil // and the principal may do nothing
 	}
 	w.Header().Set("Cache-Control", "private")
+	w.Header().Add("Vary", strings.Join(auth.Headers, ", "))
 	token, err := r.token()
 	if err != nil {
 		return err

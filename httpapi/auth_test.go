@@ -171,8 +171,12 @@ func TestNoAuth(t *testing.T) {
 func TestAnswersArePrivate(t *testing.T) {
 	x := newAPI(t, withAuth)
 	for path, want := range map[string]string{"/v1/state/wf": "private", "/v1/keys": "no-store", "/health": ""} {
-		if got := x.ok(x.get(path, as(rootToken)...), "").header.Get("Cache-Control"); got != want {
+		a := x.ok(x.get(path, as(rootToken)...), "")
+		if got := a.header.Get("Cache-Control"); got != want {
 			t.Errorf("%s: Cache-Control = %q, want %q", path, got, want)
+		}
+		if got := slices.Contains(a.header["Vary"], "X-Mnexium-Key, X-Cntrlnode-Key, Authorization"); got != (want != "") {
+			t.Errorf("%s: Vary = %q", path, a.header["Vary"])
 		}
 	}
 }

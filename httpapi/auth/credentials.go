@@ -9,6 +9,9 @@ const (
 	HeaderAuthorization = "Authorization"
 )
 
+// Headers are those that FromHeader looks at.
+var Headers = []string{HeaderKey, HeaderCntrlNodeKey, HeaderAuthorization}
+
 // FromHeader returns the token that a request's header carries; "" if it
 // carries none. X-Mnexium-Key wins, and then X-CntrlNode-Key: Authorization may be
 // for somebody else. A header that is there and holds no token is ErrMalformed.
