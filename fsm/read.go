@@ -49,6 +49,20 @@ func (s *State) Get(ns, name string) (Entry, bool, Point) {
 	return s.entry(k), true, s.where()
 }
 
+// GetAll returns keys of ns, all from one state. Of those that are absent the
+// entry's version is 0.
+func (s *State) GetAll(ns string, names []string) ([]Entry, Point) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := make([]Entry, len(names))
+	for i, name := range names {
+		if k, ok := s.get(ns, name); ok {
+			entries[i] = s.entry(k)
+		}
+	}
+	return entries, s.where()
+}
+
 // Point returns where the state stands.
 func (s *State) Point() Point {
 	s.mu.RLock()

@@ -33,6 +33,10 @@ func TestGet(t *testing.T) {
 	if want := (Point{Index: m.index, Revision: 3}); point != want || m.Point() != want {
 		t.Errorf("point is %+v and %+v, want %+v", point, m.Point(), want)
 	}
+	all, point := m.GetAll("w", []string{"absent", "k", "other", "k"})
+	if want := (Point{Index: m.index, Revision: 3}); point != want || len(all) != 4 || all[0].Version != 0 || all[1].Version != 2 || string(all[2].Value) != "x" || all[3].Key != "k" {
+		t.Errorf("all at once: %+v at %+v, want those at %+v", all, point, want)
+	}
 	if e, _, _ := m.Get("w", "other"); !e.ExpiresAt.IsZero() {
 		t.Errorf("a key without a deadline expires at %v", e.ExpiresAt)
 	}
