@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 
 	"github.com/stateraft/stateraft/httpapi/auth"
@@ -37,6 +39,9 @@ func (s *Server) pass(api inject.API) handler {
 		if err := s.reserveBody(r, 2*n); err != nil { // as it came and as it is sent
 			return err
 		}
+		if r.ContentLength < 0 {
+			r.Body = &measured{ReadCloser: r.Body, end: func(n int64) { s.shrinkBody(r, 3*n) }} // it came in a buffer that grew
+		}
 		out := &relayed{ResponseWriter: w, begin: func() { s.releaseBody(r) }}
 		return keyEnded(s.proxy.Serve(out, r.WithContext(ctx), api, s.lookup(w, r)))
 	}
@@ -57,16 +62,32 @@ func (s *Server) lookup(w http.ResponseWriter, r *request) proxy.Lookup {
 		if err != nil {
 			return nil, err
 		}
-		setRevision(w, state.Point().Revision)
+		found, at := state.GetAll(namespace, keys)
+		setRevision(w, at.Revision)
 		entries := make([]inject.Entry, len(keys))
-		for i, key := range keys {
-			e, _, _ := state.Get(namespace, key)
+		for i, e := range found {
 			entries[i] = inject.Entry{
-				Key: key, Value: e.Value, Version: e.Version, UpdatedAt: e.UpdatedAt, ExpiresAt: e.ExpiresAt,
+				Key: keys[i], Value: e.Value, Version: e.Version, UpdatedAt: e.UpdatedAt, ExpiresAt: e.ExpiresAt,
 			}
 		}
 		return entries, nil
 	}
+}
+
+// A measured body calls end with its length when all of it has been read.
+type measured struct {
+	io.ReadCloser
+	n   int64
+	end func(n int64)
+}
+
+func (m *measured) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	m.n += int64(n)
+	if errors.Is(err, io.EOF) {
+		m.end(m.n)
+	}
+	return n, err
 }
 
 // A relayed response calls begin when it begins. It may take minutes, and the

@@ -129,3 +129,25 @@ func TestProxyBudget(t *testing.T) {
 	}
 	close(end)
 }
+
+// What is reserved for a body whose length is not told is given back once it is
+// known, and not only when the answer begins.
+func TestProxyBudgetChunked(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	x := newAPI(t, func(c *Config) { c.MaxValueBytes, c.BodyBudget = 1<<20, maxAtomicBytes }, withUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-goOn
+		echo(w, r)
+	}))
+	answered := make(chan answer)
+	go func() { answered <- x.post("/api/v1/messages", `{"a":1}`, "Transfer-Encoding", "chunked") }()
+	<-asked
+	if used := x.server.bodies.used.Load(); used != int64(3*len(`{"a":1}`)) {
+		t.Errorf("%d bytes reserved", used)
+	}
+	close(goOn)
+	x.ok(<-answered, "")
+	if used := x.server.bodies.used.Load(); used != 0 {
+		t.Errorf("%d bytes reserved after the answer", used)
+	}
+}

@@ -104,6 +104,14 @@ func (s *Server) reserveBody(r *request, n int64) error {
 	return nil
 }
 
+// shrinkBody gives back what is reserved for the body beyond n bytes.
+func (s *Server) shrinkBody(r *request, n int64) {
+	if n < r.reserved {
+		s.bodies.release(r.reserved - n)
+		r.reserved = n
+	}
+}
+
 // releaseBody gives back what is reserved for the body. It may be called again.
 func (s *Server) releaseBody(r *request) {
 	s.bodies.release(r.reserved)
