@@ -51,14 +51,15 @@ func parseBase(vendor, base string) (*url.URL, error) {
 }
 
 // newTransport holds a slow caller's answer back at the upstream, rather than
-// in memory.
+// in memory, and gives an HTTP/2 connection up that has gone silent: all calls
+// would wait on it, until the kernel gives up after a quarter of an hour.
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10},
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		DisableCompression:     true, // the caller's Accept-Encoding decides
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    256,
