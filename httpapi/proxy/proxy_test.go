@@ -137,7 +137,7 @@ func TestAnswerHeaders(t *testing.T) {
 	res, _ := b.post(t, "/chat/completions", `{"mnx":{"subject_id":"ü, x"}}`)
 	res.Header.Del("Date")
 	want := headerOf([]string{"X-Stateraft-Node", "n1", "X-Ratelimit", "1", "X-Ratelimit", "2", "X-Request-Id", "r",
-		"Content-Type", jsonType, "Content-Length", "54", "X-Mnx-Subject-Id", "%C3%BC%2C%20x"})
+		"Content-Type", jsonType, "Content-Length", "54"})
 	want.Set("Content-Length", res.Header.Get("Content-Length"))
 	if !reflect.DeepEqual(res.Header, want) {
 		t.Errorf("header\n%v, want\n%v", res.Header, want)
@@ -194,6 +194,12 @@ func TestInjected(t *testing.T) {
 		{"a subject by header", "/messages", `{"mnx":{"state":{"load":true,"key":"big"}}}`, []string{"X-Subject-ID", "u"},
 			[]string{"big"}, "u", "big", "9",
 			`{"state":{"loaded":true,"key":"big","version":9,"bytes":102402,"truncated":true}}`},
+		{"a subject with a space", "/responses", `{"mnx":{"subject_id":"John Smith, 1 %","state":{"load":true,"key":"none"}}}`, nil,
+			nil, "John Smith, 1 %", "none", "0",
+			`{"state":{"loaded":false,"key":"none","version":0,"bytes":0,"truncated":false}}`},
+		{"a subject that no header holds", "/responses", `{"mnx":{"subject_id":" ü","state":{"load":true,"key":"none"}}}`, nil,
+			nil, "", "none", "0",
+			`{"state":{"loaded":false,"key":"none","version":0,"bytes":0,"truncated":false}}`},
 		{"nothing there", "/responses", `{"mnx":{"subject_id":"u","state":{"load":true,"key":"none"}}}`, nil,
 			nil, "u", "none", "0",
 			`{"state":{"loaded":false,"key":"none","version":0,"bytes":0,"truncated":false}}`},

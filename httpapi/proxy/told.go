@@ -40,10 +40,11 @@ func (t *told) add(entries []inject.Entry, truncated []bool) {
 // inBody reports whether a JSON answer gets the member mnx.
 func (t *told) inBody() bool { return len(t.states) > 0 && !t.stream }
 
-// header sets the audit headers.
+// header sets the audit headers. The published clients take the subject as it
+// stands, and without one their own: one that no header can hold is left out.
 func (t *told) header(h http.Header) {
-	if t.subject != "" {
-		h.Set("X-Mnx-Subject-Id", escaped(t.subject))
+	if plain(t.subject) {
+		h.Set("X-Mnx-Subject-Id", t.subject)
 	}
 	if len(t.states) == 0 {
 		return
@@ -55,6 +56,12 @@ func (t *told) header(h http.Header) {
 	}
 	h.Set("X-Mnx-State-Key", strings.Join(keys, ","))
 	h.Set("X-Mnx-State-Version", strings.Join(versions, ","))
+}
+
+// plain reports whether a header can hold the text as it stands.
+func plain(text string) bool {
+	outside := func(c rune) bool { return c < ' ' || c > '~' }
+	return text != "" && strings.TrimSpace(text) == text && !strings.ContainsFunc(text, outside)
 }
 
 // escaped percent-encodes what a header cannot hold, and commas.
