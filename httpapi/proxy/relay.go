@@ -37,8 +37,10 @@ func (a *answer) wait() { _ = a.conn.SetWriteDeadline(time.Time{}) }
 func (a *answer) send(b []byte) error {
 	a.allow(0)
 	defer a.wait()
-	if _, err := a.Write(b); err != nil {
-		return err
+	if len(b) > 0 { // some answers may have no body
+		if _, err := a.Write(b); err != nil {
+			return err
+		}
 	}
 	return a.conn.Flush()
 }
