@@ -4,10 +4,14 @@ import (
 	"context"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unsafe"
+
+	"github.com/stateraft/stateraft/fsm"
 )
 
 func TestBudget(t *testing.T) {
@@ -126,4 +130,34 @@ func TestOverBudgetOnTheWire(t *testing.T) {
 		t.Errorf("metrics: %s", a.body)
 	}
 	x.ok(goOn(), "")
+}
+
+// A long list takes of its budget what it needs, or is the only one; a short one
+// takes nothing.
+func TestListsOverBudget(t *testing.T) {
+	x := newAPI(t)
+	for i := range maxPage + 1 {
+		x.set("long", strconv.Itoa(i), "1")
+	}
+	x.set("short", "k", "1")
+	x.ok(x.get("/v1/state/long"), "")
+	x.server.lists.used.Store(listBudget - listedBytes*(maxPage+1) + 1)
+	a := x.refused(x.get("/v1/state/long"), 429, "OVERLOADED")
+	if a.header.Get("Retry-After") == "" {
+		t.Errorf("no Retry-After: %s", a.body)
+	}
+	x.ok(x.get("/v1/state/long?limit=10000"), "")
+	x.ok(x.get("/v1/state/short"), "")
+	x.server.lists.used.Store(0)
+	x.server.lists.limit = 1
+	x.ok(x.get("/v1/state/long"), "")
+	if got := x.server.lists.used.Load(); got != 0 {
+		t.Errorf("%d bytes reserved after the last answer", got)
+	}
+}
+
+func TestListedBytes(t *testing.T) {
+	if size := unsafe.Sizeof(fsm.Entry{}); size > listedBytes {
+		t.Errorf("an entry of a list takes %d bytes", size)
+	}
 }

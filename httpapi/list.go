@@ -20,6 +20,10 @@ const (
 // listChunk is how much of a list is gathered before it is sent.
 const listChunk = 64 << 10
 
+// listedBytes is what an entry of a list takes until all are sent. Values are
+// those of the state.
+const listedBytes = 160
+
 // A listing is what a list request asks for.
 type listing struct {
 	query   fsm.Query
@@ -51,6 +55,12 @@ func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
 	page := state.List(namespace, l.query)
 	if l.values {
 		cut(&page, l.appendKey, appendListed)
+	}
+	if n := int64(len(page.Entries)); n > maxPage {
+		if !s.lists.reserveOrAlone(n * listedBytes) {
+			return refuse(codeOverloaded, "other long lists are being sent: ask again later, or for pages with limit")
+		}
+		defer s.lists.release(n * listedBytes)
 	}
 	setRevision(w, page.Point.Revision)
 	writeList(w, l, page)

@@ -107,6 +107,7 @@ type Server struct {
 	node     string
 	maxValue int
 	bodies   budget // of the requests being answered
+	lists    budget // long ones, being sent
 	refusals pacer
 	streams  *stream.Hub
 	cutoff   *cutoff
@@ -158,7 +159,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		cluster: c.Cluster, log: c.Logger, cors: cors,
-		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget}, refusals: newPacer(),
+		node: c.Cluster.Name(), maxValue: c.MaxValueBytes, bodies: budget{limit: c.BodyBudget}, lists: budget{limit: listBudget}, refusals: newPacer(),
 	}
 	s.horizon = newHorizon(s.cluster.ReadIndex)
 	if err := s.setAuth(c); err != nil {
