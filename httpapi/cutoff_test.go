@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"testing"
 	"time"
 
@@ -65,5 +67,30 @@ func TestCutoffEndsStreams(t *testing.T) {
 	r.blocks(opened(0))
 	if e, ok := r.event(); !ok || e.id != 1 {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// A stream that waits while its node is found to be cut off ends, too: to an
+// error a browser's EventSource would close for good.
+func TestCutoffEndsWaitingStreams(t *testing.T) {
+	for _, tt := range []struct {
+		err     error
+		headers []string
+	}{
+		{cluster.ErrNoLeader, nil},
+		{cluster.ErrBehind, []string{headerLastEventID, "9"}},
+	} {
+		x := newAPI(t)
+		x.set("wf", "k", "1")
+		x.cluster.readErr, x.cluster.waitErr = tt.err, tt.err
+		a := x.get(streamPath, tt.headers...)
+		if a.status != http.StatusServiceUnavailable {
+			t.Errorf("%v: %d, want 503", tt.err, a.status)
+		}
+		found := func() { x.server.cutoff.is.Store(true) }
+		x.cluster.onReadIndex, x.cluster.onWait = func(context.Context) { found() }, found
+		x.ok(x.get(streamPath, tt.headers...), "retry: 1000\n\n")
+		x.server.cutoff.is.Store(false)
+		x.refused(x.get(streamPath, append(tt.headers, "X-Stateraft-Min-Revision", "x")...), 400, "INVALID_REQUEST")
 	}
 }

@@ -47,6 +47,7 @@ type fakeCluster struct {
 	panics                                                      bool
 	alone                                                       bool                      // Status knows no members
 	onPropose, onReadIndex                                      func(ctx context.Context) // called first, without mu
+	onWait                                                      func()                    // as they are, by WaitRevision
 }
 
 func newFakeCluster(tb testing.TB) *fakeCluster {
@@ -160,6 +161,9 @@ func (c *fakeCluster) ReadIndex(ctx context.Context) error {
 }
 
 func (c *fakeCluster) WaitRevision(_ context.Context, revision uint64) error {
+	if c.onWait != nil {
+		c.onWait()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waited = append(c.waited, revision)

@@ -77,7 +77,10 @@ func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error
 		return s.endAtOnce(w)
 	}
 	from, err := s.streamStart(r)
-	if err != nil {
+	switch {
+	case (errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrBehind)) && s.cutoff.found():
+		return s.endAtOnce(w) // that was found while it waited
+	case err != nil:
 		return err
 	}
 	setRevision(w, s.cluster.State().Point().Revision)
