@@ -117,7 +117,9 @@ func New(c Config) *Hub {
 func (h *Hub) start() {
 	from := h.cfg.Source.State().Point().Revision
 	for _, sh := range h.shards {
+		sh.mu.Lock()
 		sh.cursor = from
+		sh.mu.Unlock()
 		h.wg.Go(sh.run)
 	}
 	h.wg.Go(func() { h.pump(from) })

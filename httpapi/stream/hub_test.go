@@ -413,3 +413,22 @@ func TestEndPresent(t *testing.T) {
 	}
 	expect(t, attach(t, h, topic, Start{}), "retry: 1000\nid: 0\n\n")
 }
+
+// Keep-alives that came due while a shard was busy are made up for.
+func TestKeepAlivesAreMadeUpFor(t *testing.T) {
+	t.Parallel()
+	const pause = 20 * time.Millisecond
+	h := newHub(t, newNode(t, nil), func(c *Config) { c.KeepAlive = keepAliveSlots * pause })
+	begin := time.Now()
+	attach(t, h, Topic{Namespace: "w", Name: "k"}, Start{})
+	sh := h.shards[0]
+	sh.mu.Lock()
+	time.Sleep(keepAliveSlots / 2 * pause) // as long as a batch may take
+	sh.mu.Unlock()
+	eventually(t, "all keep-alives were sent", func() bool {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		lacks := int(time.Since(begin)/pause) - sh.ticks
+		return lacks <= 3
+	})
+}

@@ -31,19 +31,28 @@ func newShard(h *Hub) *shard {
 	return &shard{hub: h, batches: make(chan *batch, 1), index: newIndex(), wire: newWire()}
 }
 
+// run also sends keep-alives, a slot after another. Those that came due while
+// batches were delivered are made up for: clients count on them.
 func (sh *shard) run() {
-	tick := time.NewTicker(max(sh.hub.cfg.KeepAlive/keepAliveSlots, time.Millisecond))
+	pause := max(sh.hub.cfg.KeepAlive/keepAliveSlots, time.Millisecond)
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for {
+	for sent := time.Now(); ; {
 		select {
 		case b := <-sh.batches:
 			if sh.deliver(b) {
 				sh.hub.cfg.Delivered(time.Since(b.applied))
 			}
 		case <-tick.C:
-			sh.keepAlive()
 		case <-sh.hub.ctx.Done():
 			return
+		}
+		due := time.Now()
+		if round := due.Add(-keepAliveSlots * pause); sent.Before(round) {
+			sent = round
+		}
+		for ; !sent.Add(pause).After(due); sent = sent.Add(pause) {
+			sh.keepAlive()
 		}
 	}
 }
