@@ -27,7 +27,7 @@ func (n *Node) Admit(ctx context.Context, id, raftAddr string) error {
 
 // RestoreStep has the leader take one step of a restore.
 func (n *Node) RestoreStep(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreAnswer, error) {
-	resp, err := n.submit(ctx, &clusterpb.Propose{Restore: s})
+	resp, err := n.submit(ctx, &clusterpb.Propose{Restore: s}, attemptTimeout)
 	return resp.GetRestore(), err
 }
 

@@ -14,16 +14,33 @@ import (
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
-// attemptTimeout bounds one attempt to hand something to a leader. A leader
-// that takes longer may be hung; the attempt is then repeated, which the
-// session makes harmless.
-const attemptTimeout = 3 * time.Second
+const (
+	// attemptTimeout bounds the first attempt to hand something to a leader. A
+	// leader that takes longer may be hung; the attempt is then repeated, which the
+	// session makes harmless.
+	attemptTimeout = 3 * time.Second
+
+	// longestAttempt bounds the later ones, where nobody who waits has a deadline.
+	longestAttempt = 8 * attemptTimeout
+)
+
+// longer returns the timeout of the attempt that follows one of uncertain outcome,
+// which had that timeout and took so long. If the leader is slow and not hung, the
+// copy waits in the log behind what it is a copy of: of attempts that are all as
+// short, none would hear what they have done. An attempt that ended early, with a
+// connection or a leader, says nothing about how slow the next leader is.
+func longer(timeout, took time.Duration) time.Duration {
+	if took < timeout {
+		return timeout
+	}
+	return min(2*timeout, longestAttempt)
+}
 
 // deliver hands b to the leader, once, and returns the state machine's answer.
 // Errors: errNotLeader, errNotSent, ErrOverloaded or ErrDiskFull, nothing was proposed; any
 // other, it may have been.
-func (n *Node) deliver(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
-	resp, err := n.submit(ctx, &clusterpb.Propose{Batch: b})
+func (n *Node) deliver(ctx context.Context, b *fsmpb.Batch, timeout time.Duration) (*fsmpb.BatchAnswer, error) {
+	resp, err := n.submit(ctx, &clusterpb.Propose{Batch: b}, timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -34,10 +51,14 @@ func (n *Node) deliver(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer,
 func (n *Node) openSession(ctx context.Context) (uint64, error) {
 	o := &fsmpb.OpenSession{BootId: make([]byte, 16), Node: n.describe()}
 	_, _ = rand.Read(o.BootId) // never fails
-	for {
-		resp, err := n.submit(ctx, &clusterpb.Propose{OpenSession: o})
-		if err == nil {
+	for timeout := attemptTimeout; ; {
+		begun := time.Now()
+		resp, err := n.submit(ctx, &clusterpb.Propose{OpenSession: o}, timeout)
+		switch {
+		case err == nil:
 			return resp.Session, nil
+		case !isCertain(err):
+			timeout = longer(timeout, time.Since(begun))
 		}
 		if sleep(ctx, maxPause); ctx.Err() != nil {
 			return 0, context.Cause(ctx)
@@ -53,10 +74,10 @@ func (n *Node) describe() *fsmpb.Node {
 	}
 }
 
-// submit waits for a leader and makes one attempt to have p proposed by it. The
-// attempt ends early when this node learns of another leader.
-func (n *Node) submit(ctx context.Context, p *clusterpb.Propose) (*clusterpb.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+// submit waits for a leader and makes one attempt to have p proposed by it, of
+// that timeout. It ends early when this node learns of another leader.
+func (n *Node) submit(ctx context.Context, p *clusterpb.Propose, timeout time.Duration) (*clusterpb.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	to, err := n.leaders.wait(ctx)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func withFullLeader(full func() bool, set func(context.Context) error) (p *proposer, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p = &proposer{
-		deliver: func(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+		deliver: func(ctx context.Context, b *fsmpb.Batch, _ time.Duration) (*fsmpb.BatchAnswer, error) {
 			sleep(ctx, time.Millisecond)
 			if slices.ContainsFunc(b.Commands, grows) {
 				return nil, set(ctx)

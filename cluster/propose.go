@@ -36,10 +36,10 @@ const (
 // partition it would undo what was written since, and its idempotency keys would
 // be forgotten.
 type proposer struct {
-	deliver func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) // one attempt; errNotLeader: nothing was proposed
-	open    func(context.Context) (uint64, error)                           // opens a session; blocks until it is
-	pause   func(context.Context, time.Duration)                            // ends early when another leader is known
-	full    func() bool                                                     // the local disk is
+	deliver func(context.Context, *fsmpb.Batch, time.Duration) (*fsmpb.BatchAnswer, error) // one attempt, of that timeout; errNotLeader: nothing was proposed
+	open    func(context.Context) (uint64, error)                                          // opens a session; blocks until it is
+	pause   func(context.Context, time.Duration)                                           // ends early when another leader is known
+	full    func() bool                                                                    // the local disk is
 	stats   *metrics
 	ctx     context.Context // ends when the node closes
 
@@ -271,13 +271,14 @@ const (
 // fly delivers f until the state machine has settled it, or nobody waits for that.
 func (p *proposer) fly(f *flight) {
 	certain := true // no attempt so far can have had an effect
+	timeout := attemptTimeout
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		left := time.Now()
 		if f.isAbandoned(left) {
 			p.abandon(f, certain)
 			return
 		}
-		a, err := p.deliver(p.ctx, f.batch)
+		a, err := p.deliver(p.ctx, f.batch, min(timeout, max(f.patience(left), attemptTimeout)))
 		switch {
 		case err == nil && a.Refusal == fsmpb.BatchAnswer_NONE && len(a.Answers) == len(f.calls):
 			p.timed(time.Since(left))
@@ -297,6 +298,7 @@ func (p *proposer) fly(f *flight) {
 			return
 		case !isCertain(err):
 			certain = false
+			timeout = longer(timeout, time.Since(left))
 		}
 		p.pause(p.ctx, pause)
 	}
@@ -309,6 +311,21 @@ func (f *flight) isAbandoned(now time.Time) bool {
 		deadline, bounded := c.ctx.Deadline()
 		return c.ctx.Err() == nil && !(bounded && now.After(deadline))
 	})
+}
+
+// patience returns how long after now an answer is still of use to anybody.
+func (f *flight) patience(now time.Time) (d time.Duration) {
+	for _, c := range f.calls {
+		deadline, bounded := c.ctx.Deadline()
+		switch {
+		case c.ctx.Err() != nil:
+		case !bounded:
+			return longestAttempt
+		default:
+			d = max(d, deadline.Sub(now))
+		}
+	}
+	return d
 }
 
 // abandon ends a batch that nobody waits for.

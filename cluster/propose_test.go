@@ -16,7 +16,7 @@ import (
 // newStuckProposer returns a proposer whose batches never come back.
 func newStuckProposer(t *testing.T) *proposer {
 	p := &proposer{
-		deliver: func(ctx context.Context, _ *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+		deliver: func(ctx context.Context, _ *fsmpb.Batch, _ time.Duration) (*fsmpb.BatchAnswer, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
@@ -103,7 +103,7 @@ func TestFlightTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newStuckProposer(t)
 		attempts := 0
-		p.deliver = func(_ context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+		p.deliver = func(_ context.Context, b *fsmpb.Batch, _ time.Duration) (*fsmpb.BatchAnswer, error) {
 			if attempts++; attempts == 1 {
 				time.Sleep(time.Second)
 				return nil, errors.New("lost")
@@ -129,7 +129,7 @@ func TestAbandonedBatch(t *testing.T) {
 		var mu sync.Mutex // guards both
 		var sent []*fsmpb.Batch
 		reached := false
-		p.deliver = func(_ context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+		p.deliver = func(_ context.Context, b *fsmpb.Batch, _ time.Duration) (*fsmpb.BatchAnswer, error) {
 			mu.Lock()
 			sent = append(sent, b)
 			answered := reached

@@ -23,7 +23,7 @@ func TestPutBackKeepsOthersUnsettled(t *testing.T) {
 		var mu sync.Mutex
 		open := map[*fsmpb.Batch]chan error{} // batches under way, and what becomes of them
 		p := &proposer{
-			deliver: func(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+			deliver: func(ctx context.Context, b *fsmpb.Batch, _ time.Duration) (*fsmpb.BatchAnswer, error) {
 				become := make(chan error, 1)
 				mu.Lock()
 				for other := range open {

@@ -165,7 +165,7 @@ func asDamage(err error) error {
 // the other, each until the state machine has answered: that knows copies.
 type restoring struct {
 	node   *Node
-	submit func(context.Context, *clusterpb.Propose) (*clusterpb.Response, error)
+	submit func(context.Context, *clusterpb.Propose, time.Duration) (*clusterpb.Response, error)
 	how    Restore
 	id     []byte // random
 	next   uint64 // sequence of the next step
@@ -241,8 +241,10 @@ func (r *restoring) step(ctx context.Context, s *fsmpb.Restore) (*fsmpb.RestoreA
 // certain if no attempt before that can have had an effect.
 func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (_ *fsmpb.RestoreAnswer, certain bool, _ error) {
 	certain = true
+	timeout := attemptTimeout
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		resp, err := r.submit(ctx, &clusterpb.Propose{Restore: s})
+		begun := time.Now()
+		resp, err := r.submit(ctx, &clusterpb.Propose{Restore: s}, timeout)
 		switch {
 		case err == nil && resp.Restore != nil:
 			return resp.Restore, certain, nil
@@ -252,6 +254,7 @@ func (r *restoring) insist(ctx context.Context, s *fsmpb.Restore) (_ *fsmpb.Rest
 			}
 		case !isCertain(err):
 			certain = false
+			timeout = longer(timeout, time.Since(begun))
 		}
 		r.node.leaders.pause(ctx, pause)
 		switch {

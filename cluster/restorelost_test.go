@@ -72,7 +72,7 @@ func TestRestoreRefusedAtLast(t *testing.T) {
 				node: &Node{ctx: t.Context(), leaders: &leaders{now: leader{ctx: t.Context()}}},
 				how:  Restore{Patience: time.Minute},
 				id:   []byte("this one restore"),
-				submit: func(_ context.Context, p *clusterpb.Propose) (*clusterpb.Response, error) {
+				submit: func(_ context.Context, p *clusterpb.Propose, _ time.Duration) (*clusterpb.Response, error) {
 					e := &fsmpb.Entry{Restore: p.Restore}
 					if p.Restore.Step == fsmpb.Restore_COMMIT {
 						if commits++; commits == 1 {

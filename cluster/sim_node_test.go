@@ -91,13 +91,13 @@ func (s *simNode) start() {
 
 // deliver is the node's own, with a gate ahead and one behind, so that the
 // batches of a node move one at a time.
-func (s *simNode) deliver(n *Node) func(context.Context, *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
-	return func(ctx context.Context, b *fsmpb.Batch) (*fsmpb.BatchAnswer, error) {
+func (s *simNode) deliver(n *Node) func(context.Context, *fsmpb.Batch, time.Duration) (*fsmpb.BatchAnswer, error) {
+	return func(ctx context.Context, b *fsmpb.Batch, timeout time.Duration) (*fsmpb.BatchAnswer, error) {
 		defer s.w.pass(s.id, simSent, b.Sequence)
 		if !s.w.pass(s.id, simSend, b.Sequence) {
 			return nil, errNotLeader // no leader was known for the time of an attempt
 		}
-		return n.deliver(ctx, b)
+		return n.deliver(ctx, b, timeout)
 	}
 }
 
