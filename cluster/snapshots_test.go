@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -309,4 +312,61 @@ func TestDamagedSnapshotsAndTheLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A snapshotTaker is a Raft that takes snapshots once it can.
+type snapshotTaker struct {
+	consensus
+	asked atomic.Int32
+	can   atomic.Bool
+}
+
+func (r *snapshotTaker) Snapshot() raft.SnapshotFuture {
+	r.asked.Add(1)
+	if r.can.Load() {
+		return snapshotFuture{}
+	}
+	return snapshotFuture{raft.ErrNothingNewToSnapshot}
+}
+
+type snapshotFuture struct{ err error }
+
+func (f snapshotFuture) Error() error { return f.err }
+
+func (snapshotFuture) Open() (*raft.SnapshotMeta, io.ReadCloser, error) { return nil, nil, nil }
+
+// Ensure a node that can take no snapshot for an hour does not spend it reading a
+// damaged one, and replaces it once it can.
+func TestDamagedSnapshotThatCannotBeReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{DataDir: t.TempDir(), Logger: discard}
+		cfg.setDefaults()
+		s, err := openSnapshots(t.Context(), &cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := createSnapshot(t, s, 5)
+		damaged := filepath.Join(s.dir, sink.ID())
+		if err := errors.Join(sink.Close(), os.Truncate(filepath.Join(damaged, snapshotState), 1)); err != nil {
+			t.Fatal(err)
+		}
+		r := new(snapshotTaker)
+		n := &Node{cfg: cfg, snapshots: s, raft: r, ctx: t.Context()}
+		go n.scrubSnapshots(t.Context())
+		s.damaged.signal()
+		time.Sleep(time.Minute)
+		if asked := r.asked.Load(); asked < 5 || asked > 7 {
+			t.Errorf("it tried %d times in the first minute, want after 1, 2, 4, 8, ... s", asked)
+		}
+		time.Sleep(time.Hour)
+		if asked := r.asked.Load(); asked > 20 {
+			t.Errorf("it tried %d times in an hour", asked)
+		}
+		r.can.Store(true)
+		time.Sleep(cfg.Tuning.SnapshotScrub)
+		synctest.Wait()
+		if _, err := os.Stat(damaged); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("then it is not replaced: %v", err)
+		}
+	})
 }
