@@ -6,9 +6,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
 	"github.com/stateraft/stateraft/fsm"
@@ -119,5 +121,58 @@ func TestTwoJoinAsOne(t *testing.T) {
 	}
 	if len(c.servers) != 2 {
 		t.Errorf("the configuration is %v", c.servers)
+	}
+}
+
+// A raisable is a configuration's Raft that also carries out entries at once.
+type raisable struct{ *configuration }
+
+func (r raisable) Apply(data []byte, _ time.Duration) raft.ApplyFuture {
+	res, err := r.node.state.Apply(r.node.state.Point().Index+1, data)
+	return &simFuture{done: simClosed, response: outcome{Applied: res}, err: err}
+}
+
+// Ensure a node of an older build that asks to be admitted while the version rises
+// keeps it from rising or is not admitted.
+func TestVersionRisesBesideAdmission(t *testing.T) {
+	old := &clusterpb.Join{NodeId: "old", Name: "old", Raft: "h3:1", MinVersion: 1, MaxVersion: 1}
+	for _, tt := range []struct {
+		name string
+		on   func(*clusterpb.Request) bool // the other server is asked this while the node asks to be admitted
+		want uint32                        // version
+	}{
+		{"before all have said that they support it", func(req *clusterpb.Request) bool { return req.Status != nil }, 1},
+		{"after", func(req *clusterpb.Request) bool { return req.PrepareVersion != nil }, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, c := configured(t, raft.Server{ID: "n2", Address: "h2:1"})
+				n.id.dir, n.cfg.Tuning.MaxVersion = t.TempDir(), 2
+				n.committer = newCommitter(raisable{c}, newClock(time.Now, newMonotonic()), newMetrics(prometheus.NewRegistry(), &Node{}))
+				n.committer.leading = true
+				admitted := make(chan error, 1)
+				n.call = func(_ context.Context, _ string, req *clusterpb.Request) (*clusterpb.Response, error) {
+					if tt.on(req) {
+						go func() {
+							_, err := n.admit(t.Context(), old)
+							admitted <- err
+						}()
+						synctest.Wait() // it is admitted, or waits for its turn
+					}
+					return &clusterpb.Response{Status: &clusterpb.NodeStatus{MaxVersion: 2}}, nil
+				}
+				raised := n.raiseVersion(t.Context())
+				err := <-admitted
+				if got := n.state.Version(); got != tt.want {
+					t.Errorf("the version is %d (%v), want %d", got, raised, tt.want)
+				}
+				if n.state.Version() > old.MaxVersion && n.hasServer(old.NodeId) {
+					t.Errorf("the cluster speaks version %d and has a server that does not", n.state.Version())
+				}
+				if err != nil && !errors.Is(err, ErrRefused) {
+					t.Errorf("the node is told %v", err)
+				}
+			})
+		})
 	}
 }

@@ -296,15 +296,18 @@ func (n *Node) admit(ctx context.Context, j *clusterpb.Join) (*clusterpb.Respons
 		return nil, err
 	}
 	servers := n.servers()
-	if err := n.mayJoin(servers, j); err != nil {
+	done, err := n.turn(ctx, servers)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := n.mayJoin(servers, j); err != nil { // only now: until its turn the version may rise
 		return nil, err
 	}
 	n.cfg.Logger.Info("admitting", "node", j.NodeId, "name", j.Name, "raft", j.Raft)
 	// Also for one that the configuration shows: that may not be committed yet,
 	// and another leader would not know it. Raft lets a voter stay a voter.
-	err := n.change(ctx, servers, func() raft.IndexFuture {
-		return n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout)
-	})
+	err = n.changed(n.raft.AddNonvoter(raft.ServerID(j.NodeId), raft.ServerAddress(j.Raft), 0, attemptTimeout))
 	return &clusterpb.Response{ClusterId: n.id.clusterID()}, err
 }
 
@@ -378,18 +381,31 @@ var errOutdated = errors.New("the configuration has changed meanwhile")
 // and carry it out whatever the earlier has made of it, so that a server that
 // was just removed would be added again.
 func (n *Node) change(ctx context.Context, decidedOn []raft.Server, change func() raft.IndexFuture) error {
+	done, err := n.turn(ctx, decidedOn)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return n.changed(change())
+}
+
+// turn waits until no change of the configuration is under way, and keeps others
+// from beginning until done is called. It fails if the configuration is no longer
+// the one that was decided on.
+func (n *Node) turn(ctx context.Context, decidedOn []raft.Server) (done func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	select {
 	case n.changing <- struct{}{}:
-		defer func() { <-n.changing }()
 	case <-ctx.Done():
-		return fmt.Errorf("%w: another change of the configuration is under way", ErrRefused)
+		return nil, fmt.Errorf("%w: another change of the configuration is under way", ErrRefused)
 	}
+	done = func() { <-n.changing }
 	if !slices.Equal(n.servers(), decidedOn) {
-		return errOutdated
+		done()
+		return nil, errOutdated
 	}
-	return n.changed(change())
+	return done, nil
 }
 
 // changed turns the outcome of a change of the configuration into our errors.

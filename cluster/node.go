@@ -63,7 +63,7 @@ type Node struct {
 	disks       disks
 	fatalOnce   sync.Once
 	restoring   sync.Mutex    // held by the one restore that this node is at
-	changing    chan struct{} // holds an element while a change of the configuration is under way
+	changing    chan struct{} // holds an element while a change of the configuration or a raise of the version is under way
 	handingOver chan struct{} // holds an element while leadership is handed over
 	started     chan struct{} // closed when all parts are there
 	ctx         context.Context

@@ -111,8 +111,9 @@ func (n *Node) isLevel(ctx context.Context, s raft.Server) bool {
 // raiseVersion raises the cluster's protocol version by one if every server,
 // asked directly, supports the next and has noted it on disk, so that none can
 // come back as a build that does not. None is asked to note it before all have
-// said that they support it: until then each can go back. The leader proposes
-// nothing newer before the entry is applied.
+// said that they support it: until then each can go back. From then on until the
+// entry is applied no server is added that was not asked. The leader proposes nothing
+// newer before that.
 func (n *Node) raiseVersion(ctx context.Context) error {
 	next := n.state.Version() + 1
 	if next > n.cfg.Tuning.MaxVersion {
@@ -122,6 +123,11 @@ func (n *Node) raiseVersion(ctx context.Context) error {
 	if !n.allSupport(ctx, servers, next) {
 		return nil
 	}
+	done, err := n.turn(ctx, servers)
+	if err != nil {
+		return fmt.Errorf("raise the cluster's protocol version to %d: %w", next, err)
+	}
+	defer done()
 	req := &clusterpb.Request{PrepareVersion: &clusterpb.PrepareVersion{Version: next}}
 	if answers := n.askAll(ctx, servers, req); len(answers) < len(servers)-1 {
 		return nil // some have gone away meanwhile
@@ -130,7 +136,7 @@ func (n *Node) raiseVersion(ctx context.Context) error {
 		return err
 	}
 	n.cfg.Logger.Info("raising the cluster's protocol version", "to", next)
-	_, err := n.committer.commit(ctx, &fsmpb.Entry{RaiseVersion: &fsmpb.RaiseVersion{Version: next}})
+	_, err = n.committer.commit(ctx, &fsmpb.Entry{RaiseVersion: &fsmpb.RaiseVersion{Version: next}})
 	return err
 }
 
