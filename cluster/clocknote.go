@@ -75,7 +75,8 @@ func (n *Node) noteClock(ctx context.Context) {
 }
 
 // writeClockNote does not sync: a note that is lost with the machine would be
-// of another boot anyway.
+// of another boot anyway. One that cannot be replaced goes: the longer ago it was
+// taken, the further this machine's clock may have run ahead of the leader's since.
 func (n *Node) writeClockNote() {
 	term, index := n.clock.restsOn()
 	now, _ := n.clock.now()
@@ -88,8 +89,12 @@ func (n *Node) writeClockNote() {
 		return
 	}
 	tmp := n.clockNotePath() + ".tmp"
-	if os.WriteFile(tmp, data, 0o600) == nil {
-		_ = os.Rename(tmp, n.clockNotePath())
+	err = os.WriteFile(tmp, data, 0o600)
+	if err == nil {
+		err = os.Rename(tmp, n.clockNotePath())
+	}
+	if err != nil {
+		_ = os.Remove(n.clockNotePath())
 	}
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -255,6 +256,26 @@ func TestClockAccountsFor(t *testing.T) {
 		if step.do(); n.answerClock().Index != step.want {
 			t.Errorf("got %d, want %d", n.answerClock().Index, step.want)
 		}
+	}
+}
+
+// Ensure no older note stays behind where one cannot be written.
+func TestClockNoteThatCannotBeWritten(t *testing.T) {
+	if _, _, ok := bootTime(); !ok {
+		t.Skip("no clock is known here that goes on without the process")
+	}
+	n := &Node{cfg: Config{DataDir: t.TempDir()}}
+	n.clock, _, _ = newTestClock()
+	n.writeClockNote()
+	if _, err := os.Stat(n.clockNotePath()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(n.clockNotePath()+".tmp", 0o700); err != nil { // fails for root too
+		t.Fatal(err)
+	}
+	n.writeClockNote()
+	if _, err := os.Stat(n.clockNotePath()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there is still a note: %v", err)
 	}
 }
 
