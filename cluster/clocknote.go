@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -16,7 +17,7 @@ const clockNoteInterval = time.Second
 // a process that starts again on the same boot knows cluster time without any
 // wall clock.
 type clockNote struct {
-	Boot    string        `json:"boot"`
+	Boot    string        `json:"boot"` // with awakeOnly
 	Since   time.Duration `json:"sinceNs"`
 	Cluster int64         `json:"clusterUs"`
 	Term    uint64        `json:"term"`  // of the entry that this rests on
@@ -30,6 +31,11 @@ type wallNote struct {
 }
 
 const (
+	// awakeOnly ends what a note says of its boot. Builds that do not write it count
+	// what the machine slept as well: they must not take a note with it for theirs,
+	// which would be ahead then. To take theirs without it errs towards behind.
+	awakeOnly = " awake"
+
 	clockNoteFile = "clock.json"
 	wallNoteFile  = "wallclock.json"
 
@@ -49,7 +55,7 @@ func (n *Node) recallClock() {
 	}
 	var note clockNote
 	boot, since, ok := bootTime()
-	if json.Unmarshal(data, &note) != nil || !ok || note.Boot != boot || note.Since > since {
+	if json.Unmarshal(data, &note) != nil || !ok || strings.TrimSuffix(note.Boot, awakeOnly) != boot || note.Since > since {
 		return
 	}
 	n.clock.recall(note.Cluster+(since-note.Since).Microseconds(), note.Term, note.Index)
@@ -84,7 +90,7 @@ func (n *Node) writeClockNote() {
 	if !ok {
 		return
 	}
-	data, err := json.Marshal(clockNote{Boot: boot, Since: since, Cluster: now, Term: term, Index: index})
+	data, err := json.Marshal(clockNote{Boot: boot + awakeOnly, Since: since, Cluster: now, Term: term, Index: index})
 	if err != nil {
 		return
 	}

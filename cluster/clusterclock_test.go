@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"testing"
@@ -276,6 +277,63 @@ func TestClockNoteThatCannotBeWritten(t *testing.T) {
 	n.writeClockNote()
 	if _, err := os.Stat(n.clockNotePath()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("there is still a note: %v", err)
+	}
+}
+
+// Ensure a note tells cluster time, and that of a build that counts what the machine
+// slept never more than has passed.
+func TestClockNoteOfEitherBuild(t *testing.T) {
+	boot, since, ok := bootTime()
+	if !ok {
+		t.Skip("no clock is known here that goes on without the process")
+	}
+	const noted = 7_000_000
+	for _, tt := range []struct {
+		name  string
+		note  clockNote
+		known bool
+	}{
+		{"of this build", clockNote{Boot: boot + awakeOnly, Since: since, Cluster: noted}, true},
+		{"of the one before", clockNote{Boot: boot, Since: since, Cluster: noted}, true},
+		{"of the one before, on a machine that slept", clockNote{Boot: boot, Since: since + time.Hour, Cluster: noted}, false},
+		{"of another boot", clockNote{Boot: "another" + awakeOnly, Since: since, Cluster: noted}, false},
+	} {
+		n := &Node{cfg: Config{DataDir: t.TempDir()}}
+		n.clock, _, _ = newTestClock()
+		data, err := json.Marshal(tt.note)
+		if err == nil {
+			err = os.WriteFile(n.clockNotePath(), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.recallClock()
+		now, live := n.clock.now()
+		if live != tt.known {
+			t.Errorf("%s: it is known: %v, want %v", tt.name, live, tt.known)
+		}
+		if _, later, _ := bootTime(); live && (now < noted || now > noted+(later-since).Microseconds()) {
+			t.Errorf("%s: cluster time is %d, %v after %d", tt.name, now, later-since, noted)
+		}
+	}
+}
+
+// Ensure a build that counts what the machine slept does not take up a note of this one.
+func TestClockNoteIsNotForOtherClocks(t *testing.T) {
+	boot, _, ok := bootTime()
+	if !ok {
+		t.Skip("no clock is known here that goes on without the process")
+	}
+	n := &Node{cfg: Config{DataDir: t.TempDir()}}
+	n.clock, _, _ = newTestClock()
+	n.writeClockNote()
+	var note clockNote
+	data, err := os.ReadFile(n.clockNotePath())
+	if err == nil {
+		err = json.Unmarshal(data, &note)
+	}
+	if err != nil || note.Boot == boot {
+		t.Errorf("the note is %s, %v", data, err)
 	}
 }
 
