@@ -145,7 +145,8 @@ export class Script {
       expect(utf8(headers.get(name)), name).toBe(want.headers?.[name] ?? null)
     }
     expect(Object.keys(want.headers ?? {}).every((name) => checkedHeaders.includes(name))).toBe(true)
-    expect(Number(headers.get("X-Stateraft-Timeout"))).toBeCloseTo(this.#nodeSeconds(), 3)
+    const told = Number(headers.get("X-Stateraft-Timeout")) // in whole milliseconds
+    expect(Math.abs(told - this.#nodeSeconds())).toBeLessThan(0.001)
     expect(pause, `pause before request ${this.#asked}`).toBeGreaterThanOrEqual(least)
     expect(pause, `pause before request ${this.#asked}`).toBeLessThanOrEqual(most)
   }
