@@ -13,7 +13,6 @@ type contents struct {
 	floors  *btree.BTreeG[*floor] // by namespace
 	emptied *btree.BTreeG[*floor] // those of namespaces without keys, by when that happened
 	bytes   uint64                // of all keys and values
-	labels  uint64                // bytes of the namespaces and sessions that they and the floors name
 	sum     uint64                // of the hashes of all keys and floors
 }
 
@@ -55,7 +54,6 @@ func (c *contents) put(old, k *key) {
 		c.due.Set(k)
 	}
 	c.bytes += k.size()
-	c.labels += k.labels()
 	c.sum += k.hash()
 }
 
@@ -73,7 +71,6 @@ func (c *contents) load(k *key) {
 		c.due.Set(k)
 	}
 	c.bytes += k.size()
-	c.labels += k.labels()
 	c.sum += k.hash()
 }
 
@@ -86,25 +83,10 @@ func (c *contents) forget(old *key) {
 		c.due.Delete(old)
 	}
 	c.bytes -= old.size()
-	c.labels -= old.labels()
 	c.sum -= old.hash()
 }
 
-func (k *key) size() uint64   { return uint64(len(k.name) + len(k.value)) }
-func (k *key) labels() uint64 { return uint64(len(k.ns) + len(k.sessionID)) }
-
-// What a key and a floor take in a snapshot at most, beside their bytes and
-// labels: a key without TTL and session takes about 37, and 11 more with both.
-const (
-	imageKeyBytes   = 60
-	imageFloorBytes = 26
-)
-
-// imageBytes is about what they take in a snapshot, and no less: there a
-// namespace is named once for all of its keys that follow each other.
-func (c *contents) imageBytes() uint64 {
-	return c.bytes + c.labels + imageKeyBytes*uint64(c.keys.Len()) + imageFloorBytes*uint64(c.floors.Len())
-}
+func (k *key) size() uint64 { return uint64(len(k.name) + len(k.value)) }
 
 // newTree returns a tree without a lock of its own: State.mu is the lock.
 func newTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {

@@ -35,7 +35,6 @@ func (c *contents) setFloor(f *floor) {
 	if f.emptied != 0 {
 		c.emptied.Set(f)
 	}
-	c.labels += uint64(len(f.ns))
 	c.sum += f.hash()
 }
 
@@ -44,7 +43,6 @@ func (c *contents) forgetFloor(f *floor) {
 	if f.emptied != 0 {
 		c.emptied.Delete(f)
 	}
-	c.labels -= uint64(len(f.ns))
 	c.sum -= f.hash()
 }
 

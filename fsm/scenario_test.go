@@ -291,11 +291,10 @@ func play(t *testing.T, scenarios []scenario) {
 func verify(t testing.TB, s *State) {
 	t.Helper()
 	d := &s.data
-	var bytes, labels, sum, deadlines uint64
+	var bytes, sum, deadlines uint64
 	filled := map[string]bool{}
 	d.keys.Scan(func(k *key) bool {
 		bytes += uint64(len(k.name) + len(k.value))
-		labels += uint64(len(k.ns) + len(k.sessionID))
 		sum += k.hash()
 		filled[k.ns] = true
 		if k.deadline != 0 {
@@ -307,7 +306,6 @@ func verify(t testing.TB, s *State) {
 		return true
 	})
 	d.floors.Scan(func(f *floor) bool {
-		labels += uint64(len(f.ns))
 		sum += f.hash()
 		if filled[f.ns] == (f.emptied != 0) && d.clock != 0 {
 			t.Errorf("floor of %q says emptied at %d, and it has keys: %v", f.ns, f.emptied, filled[f.ns])
@@ -317,8 +315,8 @@ func verify(t testing.TB, s *State) {
 		}
 		return true
 	})
-	if d.bytes != bytes || d.labels != labels || d.sum != sum || d.due.Len() != int(deadlines) {
-		t.Errorf("bytes %d, of labels %d, sum %x, %d deadlines; counted %d, %d, %x, %d", d.bytes, d.labels, d.sum, d.due.Len(), bytes, labels, sum, deadlines)
+	if d.bytes != bytes || d.sum != sum || d.due.Len() != int(deadlines) {
+		t.Errorf("bytes %d, sum %x, %d deadlines; counted %d, %x, %d", d.bytes, d.sum, d.due.Len(), bytes, sum, deadlines)
 	}
 	if got := d.history.base + uint64(d.history.queue.len()); got != d.revision {
 		t.Errorf("history ends at revision %d of %d", got, d.revision)
