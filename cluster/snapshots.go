@@ -316,17 +316,19 @@ func (s *snapshots) findDamaged() (ids []string, damage error) {
 }
 
 // replacePause follows the first attempt to replace a damaged snapshot that failed.
-// The next pauses are twice as long each, up to the time between two looks: every
-// attempt reads all snapshots, and none can succeed for as long as there is no
-// majority or no room on the disk.
-const replacePause = time.Second
+// The next pauses are twice as long each, up to longestReplacePause: every attempt
+// reads all snapshots, and none can succeed for as long as there is no majority or no
+// room on the disk.
+const (
+	replacePause        = time.Second
+	longestReplacePause = time.Minute
+)
 
 // scrubSnapshots reads the snapshots from time to time, and when Raft met a
 // damaged one, and replaces what is damaged: the state that it was taken from
 // is in memory. Until then Raft sends none and cuts no log for it.
 func (n *Node) scrubSnapshots(ctx context.Context) {
-	longest := n.cfg.Tuning.SnapshotScrub
-	ticker := time.NewTicker(longest)
+	ticker := time.NewTicker(n.cfg.Tuning.SnapshotScrub)
 	defer ticker.Stop()
 	pause := replacePause
 	for {
@@ -338,8 +340,8 @@ func (n *Node) scrubSnapshots(ctx context.Context) {
 		}
 		if err := n.replaceDamaged(); err != nil {
 			n.cfg.Logger.Error("a damaged snapshot is not replaced yet", "err", err)
-			sleep(ctx, min(pause, longest))
-			pause = min(2*pause, longest)
+			sleep(ctx, min(pause, n.cfg.Tuning.SnapshotScrub))
+			pause = min(2*pause, longestReplacePause)
 			n.snapshots.damaged.signal()
 			continue
 		}
