@@ -419,11 +419,16 @@ func TestKeepAlivesAreMadeUpFor(t *testing.T) {
 	t.Parallel()
 	const pause = 20 * time.Millisecond
 	h := newHub(t, newNode(t, nil), func(c *Config) { c.KeepAlive = keepAliveSlots * pause })
-	begin := time.Now()
 	attach(t, h, Topic{Namespace: "w", Name: "k"}, Start{})
 	sh := h.shards[0]
+	eventually(t, "the shard runs", func() bool {
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		return sh.ticks > 0
+	})
+	begin := time.Now()
 	sh.mu.Lock()
-	time.Sleep(keepAliveSlots / 2 * pause) // as long as a batch may take
+	time.Sleep(keepAliveSlots / 4 * pause) // as long as a batch may take
 	sh.mu.Unlock()
 	eventually(t, "all keep-alives were sent", func() bool {
 		sh.mu.Lock()
