@@ -398,7 +398,7 @@ func (n *Node) turn(ctx context.Context, decidedOn []raft.Server) (done func(), 
 	select {
 	case n.changing <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: another change of the configuration is under way", ErrRefused)
+		return nil, fmt.Errorf("%w: another change of the configuration, or of the protocol version, is under way", ErrRefused)
 	}
 	done = func() { <-n.changing }
 	if !slices.Equal(n.servers(), decidedOn) {

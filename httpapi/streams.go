@@ -78,8 +78,8 @@ func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error
 	}
 	from, err := s.streamStart(r)
 	switch {
-	case (errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrBehind)) && s.cutoff.found():
-		return s.endAtOnce(w) // that was found while it waited
+	case (errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrBehind)) && (s.draining.Load() || s.cutoff.found()):
+		return s.endAtOnce(w) // since it began to wait
 	case err != nil:
 		return err
 	}
