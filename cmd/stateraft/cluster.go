@@ -51,7 +51,8 @@ func newClusterTransferCommand() *cobra.Command {
 		Use:   "transfer-leadership",
 		Short: "Move leadership to another node",
 		Long: `Move leadership to another node, by name or id; without --to, to one that
-is ready. A node that drains hands it on at once. Writes wait for some milliseconds and none fails.`,
+is ready. A node that drains hands it on at once. Writes wait for some
+milliseconds and none fails.`,
 		Example: `  stateraft cluster transfer-leadership
   stateraft cluster transfer-leadership --to n2`,
 		Args: noArguments,
