@@ -33,8 +33,10 @@ await() {
 
 # finish ends what still runs beside.
 fuzzing=
+python_sdk=
 finish() {
 	[[ -z $fuzzing ]] || kill -- "-$fuzzing" || true
+	[[ -z $python_sdk ]] || kill -INT -- "-$python_sdk" || true # pytest ends its clusters
 	wait
 } 2>/dev/null
 trap finish EXIT
@@ -95,8 +97,9 @@ go list -race -test -export $alone >/dev/null # compiles them, which -p 1 would 
 # The clients in other languages, against a server as users run it.
 export STATERAFT_BINARY=$PWD/.cache/stateraft
 CGO_ENABLED=0 go build -o "$STATERAFT_BINARY" ./cmd/stateraft
-sdk/python/test.sh
+beside .cache/python-sdk.log sdk/python/test.sh
+python_sdk=$!
 sdk/typescript/test.sh
 sdk/langgraph-js/test.sh
-
+await .cache/python-sdk.log "$python_sdk"
 await .cache/fuzz.log "$fuzzing"

@@ -121,11 +121,14 @@ function logOf(folder: string, i: number): string {
   return join(folder, `n${i + 1}.log`)
 }
 
-/** Addresses that nobody listens at, below the ports that outgoing connections take. */
+/**
+ * Addresses that nobody listens at, below the ports that outgoing connections take, and below those of the tests of the
+ * Python client, which may run at the same time.
+ */
 export async function freeAddresses(count: number): Promise<string[]> {
   const free = new Set<string>()
   while (free.size < count) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    const port = 10_000 + Math.floor(Math.random() * 10_000)
     const server = createServer().listen(port, "127.0.0.1")
     const listens = await new Promise<boolean>((resolve) => {
       server.once("listening", () => resolve(true)).once("error", () => resolve(false))
