@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,7 @@ func TestSimulationFinds(t *testing.T) {
 		t.Fatalf("without a bug: %v\n%s", err, out)
 	}
 	found := regexp.MustCompile(`seed (\d+), after \d+ steps: (.*)`)
+	processors := make(chan struct{}, runtime.GOMAXPROCS(0)) // a search keeps one busy, and has a minute
 	for i, bug := range simBugs {
 		if i > 0 && simBugs[i-1].name == bug.name {
 			continue // another part of it
@@ -136,6 +138,8 @@ func TestSimulationFinds(t *testing.T) {
 				t.Skip("takes hundreds of schedules: set STATERAFT_TEST_FULL")
 			}
 			t.Parallel()
+			processors <- struct{}{}
+			defer func() { <-processors }()
 			begun := time.Now()
 			out, err := simulateWith(binary, bug.name, "5000")
 			m := found.FindSubmatch(out)

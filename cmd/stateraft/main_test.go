@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stateraft/stateraft/internal/parallel"
 )
 
 // TestMain makes this test binary the command itself when it is called by the
@@ -27,10 +29,12 @@ func TestMain(m *testing.M) {
 // tests' process and those that isolated starts.
 const plainDirEnv = "STATERAFT_TEST_PLAIN"
 
-// withPlainDir runs tests that have the directory.
+// withPlainDir runs tests that have the directory, more of them at once than
+// there are processors: they wait for other processes most of the time.
 type withPlainDir struct{ *testing.M }
 
 func (m withPlainDir) Run() int {
+	parallel.AtLeast(4)
 	if os.Getenv(plainDirEnv) == "" {
 		dir, err := os.MkdirTemp("", "stateraft-plain-")
 		if err != nil {

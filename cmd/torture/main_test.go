@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stateraft/stateraft/cmd/torture/internal/report"
+	"github.com/stateraft/stateraft/internal/parallel"
 )
 
 const moduleRoot = "../.."
@@ -19,6 +20,7 @@ const moduleRoot = "../.."
 var buildDir string
 
 func TestMain(m *testing.M) {
+	parallel.AtLeast(4) // runs: they wait for faults to end most of the time
 	dir, err := os.MkdirTemp("", "torture")
 	if err != nil {
 		log.Fatal(err)

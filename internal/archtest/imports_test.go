@@ -19,7 +19,7 @@ var mayImport = map[string]arrows{
 	"fsm":                           {code: []string{"fsm/fsmpb", "snapshot"}},
 	"cluster/clusterpb":             {code: []string{"fsm/fsmpb"}},
 	"cluster/logstore":              {tests: []string{"internal/leaktest"}},
-	"cluster":                       {code: []string{"cluster/clusterpb", "cluster/logstore", "fsm", "fsm/fsmpb", "snapshot"}, tests: []string{"cluster/clustertest", "internal/leaktest"}},
+	"cluster":                       {code: []string{"cluster/clusterpb", "cluster/logstore", "fsm", "fsm/fsmpb", "snapshot"}, tests: []string{"cluster/clustertest", "internal/leaktest", "internal/parallel"}},
 	"cluster/clustertest":           {code: []string{"cluster", "fsm", "fsm/fsmpb"}},
 	"httpapi/auth":                  {},
 	"httpapi/internal/jsonscan":     {},
@@ -28,8 +28,8 @@ var mayImport = map[string]arrows{
 	"httpapi/stream":                {code: []string{"fsm"}, tests: []string{"fsm/fsmpb", "internal/leaktest"}},
 	"httpapi":                       {code: []string{"cluster", "fsm", "fsm/fsmpb", "httpapi/auth", "httpapi/inject", "httpapi/internal/jsonscan", "httpapi/proxy", "httpapi/stream"}, tests: []string{"client", "cluster/clustertest", "internal/contract", "internal/leaktest"}},
 	"client":                        {tests: []string{"internal/contract", "internal/leaktest"}},
-	"cmd/stateraft":                 {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/auth", "httpapi/inject", "httpapi/proxy", "snapshot"}},
-	"cmd/torture":                   {code: []string{"cmd/torture/internal/check", "cmd/torture/internal/faults", "cmd/torture/internal/history", "cmd/torture/internal/matrix", "cmd/torture/internal/node", "cmd/torture/internal/report", "cmd/torture/internal/wire", "cmd/torture/internal/workload"}, tests: []string{"cmd/torture/internal/planted"}},
+	"cmd/stateraft":                 {code: []string{"client", "cluster", "fsm", "httpapi", "httpapi/auth", "httpapi/inject", "httpapi/proxy", "snapshot"}, tests: []string{"internal/parallel"}},
+	"cmd/torture":                   {code: []string{"cmd/torture/internal/check", "cmd/torture/internal/faults", "cmd/torture/internal/history", "cmd/torture/internal/matrix", "cmd/torture/internal/node", "cmd/torture/internal/report", "cmd/torture/internal/wire", "cmd/torture/internal/workload"}, tests: []string{"cmd/torture/internal/planted", "internal/parallel"}},
 	"cmd/torture/internal/check":    {code: []string{"cmd/torture/internal/history"}},
 	"cmd/torture/internal/faultfs":  {},
 	"cmd/torture/internal/faults":   {code: []string{"cmd/torture/internal/faultfs", "cmd/torture/internal/node"}},
@@ -43,6 +43,7 @@ var mayImport = map[string]arrows{
 	"internal/archtest":             {},
 	"internal/contract":             {},
 	"internal/leaktest":             {},
+	"internal/parallel":             {},
 }
 
 // onlyIn says which packages of ours may import a package of others, or one
