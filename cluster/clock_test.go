@@ -15,6 +15,7 @@ import (
 // Ensure wrong wall clocks end no key early, keep none, and bring none back,
 // whether all nodes restart with them or only the one that leads next.
 func TestWrongWallClocks(t *testing.T) {
+	t.Parallel()
 	for _, ahead := range []time.Duration{time.Hour, -time.Hour} {
 		for _, all := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%v all=%v", ahead, all), func(t *testing.T) {
@@ -123,6 +124,7 @@ func (c *badClock) run(rate float64) {
 // none until another leads, which has counted the time since the last entry, or
 // the clock goes on.
 func TestWrongClockRate(t *testing.T) {
+	t.Parallel()
 	const second = time.Second
 	for _, tt := range []wrongRate{
 		{name: "fast", rate: 8, ttl: 16 * second, least: 2 * second, most: 15 * second},

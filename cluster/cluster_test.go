@@ -23,6 +23,7 @@ func within(tb testing.TB, d time.Duration) context.Context {
 
 // Ensure a write on any node is read on any other at once.
 func TestWriteThenReadElsewhere(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	for i := range 300 {
 		value := fmt.Sprint(i)
@@ -38,6 +39,7 @@ func TestWriteThenReadElsewhere(t *testing.T) {
 // Ensure a node that has applied less waits for the revision asked for, and
 // that a revision beyond the cluster's own is told.
 func TestWaitRevision(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	for i := range 100 {
 		a := c.Nodes[i%3].Set(t, "ns", "k", fmt.Sprint(i))
@@ -59,6 +61,7 @@ func TestWaitRevision(t *testing.T) {
 
 // Ensure that one node alone is a cluster.
 func TestSingleNode(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	c.Nodes[0].Restart(t)
@@ -69,6 +72,7 @@ func TestSingleNode(t *testing.T) {
 }
 
 func TestRestartOne(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	for _, n := range c.Nodes {
@@ -84,6 +88,7 @@ func TestRestartOne(t *testing.T) {
 }
 
 func TestRestartAll(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	for i := range 50 {
 		c.Nodes[i%3].Set(t, "ns", fmt.Sprint("k", i), fmt.Sprint(i))
@@ -106,6 +111,7 @@ func TestRestartAll(t *testing.T) {
 // Ensure a node that was away past the log's tail gets a snapshot and then the
 // rest of the log.
 func TestSnapshotInstall(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
 		cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 5
 		cfg.Tuning.SnapshotInterval = 50 * time.Millisecond
@@ -129,6 +135,7 @@ func TestSnapshotInstall(t *testing.T) {
 // Ensure a node with an emptied disk is a new node: it waits until the old one
 // has been removed, and then joins.
 func TestWipedNode(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	wiped := c.Follower()
@@ -165,6 +172,7 @@ func waitRole(t *testing.T, c *clustertest.Cluster, n *clustertest.Node, role st
 }
 
 func TestJoinAndLeave(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	for range 2 {
@@ -189,6 +197,7 @@ func TestJoinAndLeave(t *testing.T) {
 }
 
 func TestReplicaNeverVotes(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	replica := c.Add(func(cfg *cluster.Config) { cfg.Replica = true })
 	c.WaitReady(replica)
@@ -202,6 +211,7 @@ func TestReplicaNeverVotes(t *testing.T) {
 }
 
 func TestRemoveDeadNode(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	name := stopFollower(t, c)
 	remove(t, c, c.Running()[0], name)
@@ -230,6 +240,7 @@ func stopFollower(t *testing.T, c *clustertest.Cluster) (name string) {
 }
 
 func TestRemoveLeader(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	leader := c.Leader()
 	remove(t, c, leader, leader.ID())
@@ -240,6 +251,7 @@ func TestRemoveLeader(t *testing.T) {
 // Ensure no voter is removed that the others need for a majority, and that
 // nothing has changed then; the one that is down can be removed.
 func TestRemoveNeedsMajority(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	name := stopFollower(t, c)
 	for _, n := range c.Running() {
@@ -303,6 +315,7 @@ func TestTransferLeadership(t *testing.T) {
 // Ensure a leader that is cut off answers neither reads nor writes, that the
 // others go on, and that it takes part again afterwards.
 func TestPartitionedLeader(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	c.Nodes[0].Set(t, "ns", "k", "1")
 	old := c.Leader()
@@ -330,6 +343,7 @@ func TestPartitionedLeader(t *testing.T) {
 // while leaders die and connections are cut: every writer increments keys of
 // its own, and a key's version is the number of its writes.
 func TestExactlyOnceUnderFaults(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	const writers = 12
 	var (
@@ -394,6 +408,7 @@ func moveTo(t *testing.T, c *clustertest.Cluster, n *clustertest.Node) {
 // Ensure keys end everywhere at their time, also across a fail-over, never
 // early.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, nil)
 	const ttl = time.Second
 	cmd := clustertest.Set("ns", "k", "1")
@@ -418,6 +433,7 @@ func TestExpiry(t *testing.T) {
 // Ensure the protocol version rises only when every node supports the next,
 // and that a node that does not refuses to start afterwards.
 func TestVersionGate(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })
 	version := func() uint32 { return c.Leader().State().Version() }
 	for _, n := range c.Nodes {

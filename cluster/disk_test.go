@@ -40,6 +40,7 @@ func (d *disk) beforeWrite() error {
 // Ensure a leader whose disk hangs or fails ends, that another leads within 10
 // seconds, and that nothing is lost.
 func TestLeadersDiskFails(t *testing.T) {
+	t.Parallel()
 	const after = 10 * time.Second
 	for _, tt := range []struct {
 		name string
@@ -110,6 +111,7 @@ func replaceLeader(t *testing.T, fail func(d *disk) (undo func())) (took time.Du
 // data from the others in a new member's place; one snapshot alone is made up
 // for by the log.
 func TestDamagedDiskHeals(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name      string
 		snapshots int // that are damaged, the newest first; none: the log is
@@ -165,6 +167,7 @@ func TestDamagedDiskHeals(t *testing.T) {
 // Ensure a node that founded its cluster alone heals of damage as soon as it is
 // told that it has others, and before gives nothing up.
 func TestDamagedDiskOfAFounder(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		damage func(t *testing.T, path string)
@@ -214,6 +217,7 @@ func TestDamagedDiskOfAFounder(t *testing.T) {
 // Ensure a node whose only snapshot is damaged starts from a log that is
 // complete, also without others, and replaces the snapshot.
 func TestOnlySnapshotIsDamaged(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, file string
 		at         func([]byte) int

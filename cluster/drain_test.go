@@ -12,6 +12,7 @@ import (
 // Ensure a node that drains hands over again if the one that it told to lead
 // does not win and leadership comes back.
 func TestDrainHandsOverAgain(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 5, func(cfg *cluster.Config) {
 		if cfg.Name != "n1" { // nobody else stands without being told to
 			cfg.Tuning.Heartbeat, cfg.Tuning.Election = time.Minute, time.Minute

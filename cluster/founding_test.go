@@ -20,6 +20,7 @@ import (
 // However many founders were quicker than the others, the others found the
 // cluster that they promised: a single founder cannot admit them.
 func TestQuickFounders(t *testing.T) {
+	t.Parallel()
 	for quick := 1; quick < 3; quick++ {
 		t.Run(fmt.Sprint(quick), func(t *testing.T) {
 			c := clustertest.New(t, 0, nil)
@@ -86,6 +87,7 @@ func (l listener) await(t *testing.T, n int) {
 // Ensure a node that stops between the two writes with which Raft founds a
 // cluster founds it at its next start.
 func TestFoundingIsCutShort(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 0, nil)
 	var left atomic.Int64
 	left.Store(2) // the beginning of the log, and the term
@@ -109,6 +111,7 @@ func TestFoundingIsCutShort(t *testing.T) {
 // Ensure founders bind themselves to none that they do not reach: one that is
 // emptied before they do is another founder when it is back.
 func TestFounderIsEmptied(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 0, nil)
 	var open atomic.Bool
 	tried := listen("not yet")
@@ -135,6 +138,7 @@ func TestFounderIsEmptied(t *testing.T) {
 // Ensure a node that founded its cluster alone, and is emptied after that has
 // grown, looks for it before it founds another.
 func TestFounderOfOneIsEmptied(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, nil)
 	for range 2 {
 		n := c.Add(nil)
@@ -215,6 +219,7 @@ func admitWhenCommitted(t *testing.T) (led bool) {
 // Ensure a member that cannot be moved, as it tells another's address for its
 // own, holds up no other, and is reached where it was.
 func TestMemberCannotMove(t *testing.T) {
+	t.Parallel()
 	moves := listen("msg=membership err=\"move node")
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) { cfg.Logger = moves.logger() })
 	n := c.Follower()

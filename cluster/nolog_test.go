@@ -47,6 +47,7 @@ func (e ends) await(t *testing.T) {
 // Ensure a node whose log fails, with whichever of its first writes, says so
 // once and closes, and that Raft does not end the process before.
 func TestLogFails(t *testing.T) {
+	t.Parallel()
 	for writes := range int64(10) {
 		t.Run(fmt.Sprint(writes), func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 // Ensure a node can go back to an older build for as long as one node of the
 // cluster is of it, also where a newer build leads and would raise the version.
 func TestGoBackBeforeVersionRises(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })
 	upgraded := c.Nodes[:2]
 	for _, n := range upgraded {

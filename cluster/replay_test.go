@@ -25,6 +25,7 @@ import (
 // its revision; the hash at the end is the replayed log's too; and a cluster
 // that it is restored into holds its keys but those that end soon.
 func TestBackupIsOfItsLog(t *testing.T) {
+	t.Parallel()
 	source := clustertest.New(t, 3, func(c *cluster.Config) { c.Tuning.SnapshotThreshold = math.MaxUint64 })
 	from := source.Follower()
 	var backups []*fsm.Backup

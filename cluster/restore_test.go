@@ -70,6 +70,7 @@ func fill(t testing.TB, n *clustertest.Node, keys, size int) {
 // A backup taken under load gives another cluster what there was at its
 // revision; nothing but force replaces what is there.
 func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
 	source, target := clustertest.New(t, 3, nil), clustertest.New(t, 3, nil)
 	from, to := source.Follower(), target.Follower()
 	from.Set(t, "w", "before", "1")
@@ -134,6 +135,7 @@ func TestRestoreElsewhere(t *testing.T) {
 // Two clusters that begin with the same backup know each other's revisions for
 // what they are.
 func TestRestoreTwins(t *testing.T) {
+	t.Parallel()
 	source := clustertest.New(t, 1, nil).Nodes[0]
 	source.Set(t, "w", "k", "1")
 	data := takeBackup(t, source)
@@ -164,6 +166,7 @@ func TestRestoreTwins(t *testing.T) {
 
 // A backup without keys is of its revision like any other.
 func TestRestoreEmpty(t *testing.T) {
+	t.Parallel()
 	n := clustertest.New(t, 1, nil).Nodes[0]
 	revision := n.Set(t, keptNamespace, "own", "1").Revision
 	done, err := restore(n, bytes.NewReader(takeBackup(t, n)), asIs)
@@ -175,6 +178,7 @@ func TestRestoreEmpty(t *testing.T) {
 // A damaged file, one that is cut, and a sender that breaks off change nothing
 // and leave nothing in the data directory.
 func TestRestoreDamaged(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, nil)
 	n := c.Nodes[0]
 	n.Set(t, "w", "k", "1")
@@ -216,6 +220,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // While a restore is under way nothing of it is seen. The leader's death in the
 // middle costs it time, or the whole of it, but never a part.
 func TestRestoreLeaderDies(t *testing.T) {
+	t.Parallel()
 	source := clustertest.New(t, 1, nil)
 	fill(t, source.Nodes[0], 2400, 4<<10) // 9 MiB: 10 steps
 	data := takeBackup(t, source.Nodes[0])
@@ -263,6 +268,7 @@ func TestRestoreLeaderDies(t *testing.T) {
 // A node that is away during a restore gets it with the log or in a snapshot,
 // also one taken in the middle.
 func TestRestoreReachesLaggards(t *testing.T) {
+	t.Parallel()
 	source := clustertest.New(t, 1, nil)
 	fill(t, source.Nodes[0], 3200, 4<<10)
 	data := takeBackup(t, source.Nodes[0])
@@ -288,6 +294,7 @@ func TestRestoreReachesLaggards(t *testing.T) {
 // What a restore has brought that stands still is dropped everywhere, and the
 // restore cannot go on.
 func TestAbandonedRestore(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
 		cfg.Tuning.WatchTick, cfg.Tuning.RestoreIdle = testTick, testTick+50*time.Millisecond
 	})
@@ -317,6 +324,7 @@ func TestAbandonedRestore(t *testing.T) {
 
 // A cluster with a node that does not know restores refuses them.
 func TestRestoreNeedsVersion(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })
 	data := takeBackup(t, c.Nodes[0])
 	soon := asIs

@@ -67,6 +67,7 @@ func behind(text string) func([]byte) int {
 // heals of it, also when nobody writes any more. That it is found wherever it is,
 // TestFlippedSnapshots ensures.
 func TestSnapshotDamagedWhileRunning(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		file   string

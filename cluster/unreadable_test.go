@@ -15,6 +15,7 @@ import (
 // Ensure a node that cannot read its snapshots for a reason that may pass refuses
 // to start, and does not give up its disk: the next start may read them.
 func TestSnapshotsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) {
 		cfg.Tuning.SnapshotThreshold, cfg.Tuning.TrailingLogs = 20, 10
 		cfg.Tuning.SnapshotInterval = 20 * time.Millisecond

@@ -417,6 +417,7 @@ func (c throttled) Write(p []byte) (n int, err error) {
 // Ensure that followers which are slow, busy or away keep no leader from
 // leading.
 func TestSlowFollowerKeepsLeader(t *testing.T) {
+	t.Parallel()
 	const wedged = 40 * testTick // when the leader would act, at the earliest
 	for _, tt := range []struct {
 		name  string
@@ -467,7 +468,7 @@ func TestSlowFollowerKeepsLeader(t *testing.T) {
 			})
 			leader, slow := c.Nodes[0], c.Nodes[1]
 			tt.slow(t, c, f, disks, slow)
-			for begin := time.Now(); time.Since(begin) < tt.until; {
+			for begin := time.Now(); time.Since(begin) < tt.until; time.Sleep(5 * time.Millisecond) { // for other tests to have some of the machine
 				leader.Set(t, "ns", "k", "1")
 			}
 			leader.Set(t, "ns", "k", "2")
@@ -484,6 +485,7 @@ func TestSlowFollowerKeepsLeader(t *testing.T) {
 // Ensure a leadership that refuses or does not answer writes is ended, also one
 // that could not even begin, and that no write is lost.
 func TestRefusingLeadership(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		wedge wedge
