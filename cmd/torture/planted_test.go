@@ -44,9 +44,9 @@ func TestPlantedBugs(t *testing.T) {
 }
 
 func look(t *testing.T, b planted.Bug, binary, dir string) {
-	args := []string{"--binary", binary, "--seed", plantedSeed, "--epoch", "5s", "--duration", "80s", "--slack", slack}
+	args := []string{"--binary", binary, "--seed", plantedSeed, "--epoch", "5s", "--duration", "80s"}
 	if b.By == "" {
-		args = append(args, "--duration", "15s")
+		args = append(args, "--duration", "15s", "--slack", slack)
 	}
 	for flag, value := range map[string]string{"--faults": b.Faults, "--workloads": b.Workloads, "--until": b.By} {
 		if value != "" {
