@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stateraft/stateraft/cmd/torture/internal/planted"
 	"github.com/stateraft/stateraft/cmd/torture/internal/report"
 	"github.com/stateraft/stateraft/internal/parallel"
 )
@@ -39,6 +40,15 @@ var torture = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil
+})
+
+// control is the server without a bug, built once.
+var control = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(buildDir, "control")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return planted.Control.Build(moduleRoot, dir)
 })
 
 // tortured runs the program, and returns its report in dir and what it printed.

@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/stateraft/stateraft/cmd/torture/internal/planted"
 )
 
 // shortSeeds and shortDuration are two minutes of faults in all. The schedules
@@ -29,7 +27,7 @@ func TestShortRuns(t *testing.T) {
 		t.Skip("it takes minutes")
 	}
 	dir := t.TempDir()
-	binary, err := planted.Control.Build(moduleRoot, dir)
+	binary, err := control()
 	if err != nil {
 		t.Fatal(err)
 	}

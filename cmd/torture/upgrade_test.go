@@ -3,15 +3,56 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/stateraft/stateraft/cmd/torture/internal/node"
 )
 
 // oldest is the oldest commit whose data directories this build reads, and
 // whose protocol it speaks.
 const oldest = "e3f4303"
+
+// oldestBuild returns the server of that commit, which is built once for all
+// times: what it says of itself tells that it is whole.
+func oldestBuild(t *testing.T) string {
+	t.Helper()
+	kept, err := filepath.Abs(filepath.Join(moduleRoot, ".cache", "stateraft-"+oldest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := node.Describe(kept); err == nil && strings.HasPrefix(b.Commit, oldest) {
+		return kept
+	}
+	var stderr bytes.Buffer
+	built, err := node.BuildCommit(t.Context(), oldest, t.TempDir(), &stderr)
+	if err != nil {
+		t.Fatalf("%v: %s", err, &stderr)
+	}
+	if err := keep(built, kept); err != nil {
+		t.Fatal(err)
+	}
+	return kept
+}
+
+// keep copies a program to where it is found next time, whole or not at all.
+func keep(program, path string) error {
+	text, err := os.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", text, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
 
 // Ensure a cluster of the oldest build can be upgraded node by node, back again
 // before its version has risen, and not afterwards, while all promises are kept.
@@ -22,10 +63,14 @@ func TestRollingUpgrade(t *testing.T) {
 	if out, err := exec.Command("git", "cat-file", "-e", oldest+"^{commit}").CombinedOutput(); err != nil {
 		t.Skipf("the history of the repository is not here, so there is no commit %s to upgrade from: %s", oldest, out)
 	}
+	binary, err := control()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
 	code := run(context.Background(), []string{
 		"--loopback", "--duration", "30s", "--hold", "1s", "--seed", "2", "--slack", slack, "--report", t.TempDir(),
-		"--old", oldest, "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,once,adds,session",
+		"--binary", binary, "--old", oldestBuild(t), "--faults", "upgrade-part,upgrade-all", "--workloads", "register,counter,once,adds,session",
 	}, &stdout, &stderr)
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, &stdout, &stderr)
