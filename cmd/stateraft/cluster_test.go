@@ -31,12 +31,18 @@ type processCluster struct {
 // processNode is one of them; it keeps its addresses over restarts.
 type processNode struct {
 	*process
+	runs  program
 	flags []string
 	netns string // network namespace that it runs in; empty: the test's
 }
 
 // startCluster takes flags beyond those that every node has.
 func startCluster(t *testing.T, flags ...string) *processCluster {
+	t.Helper()
+	return startClusterOf(t, program{}, flags...)
+}
+
+func startClusterOf(t *testing.T, runs program, flags ...string) *processCluster {
 	t.Helper()
 	const size = 3
 	addrs := freeAddrs(t, 3*size)
@@ -45,7 +51,7 @@ func startCluster(t *testing.T, flags ...string) *processCluster {
 	c := new(processCluster)
 	for i := range size {
 		name := fmt.Sprint("n", i+1)
-		n := &processNode{flags: append([]string{
+		n := &processNode{runs: runs, flags: append([]string{
 			"serve", "--node-id", name, "--data-dir", filepath.Join(dir, name), "--log-format", "json",
 			"--http-addr", http[i], "--raft-addr", raft[i], "--gossip-addr", gossip[i],
 			"--join", strings.Join(gossip, ","), "--bootstrap-expect", strconv.Itoa(size),
@@ -97,9 +103,9 @@ func (n *processNode) start(t *testing.T) {
 
 func (n *processNode) command() *exec.Cmd {
 	if n.netns == "" {
-		return exec.Command("stateraft", n.flags...)
+		return n.runs.command(nil, n.flags...)
 	}
-	return exec.Command("ip", append([]string{"netns", "exec", n.netns, "stateraft"}, n.flags...)...)
+	return n.runs.command([]string{"ip", "netns", "exec", n.netns}, n.flags...)
 }
 
 // client returns a client of the node alone that has patience, for machines
@@ -160,7 +166,7 @@ func TestPublishedPythonClient(t *testing.T) {
 	for i, n := range startCluster(t).nodes {
 		drive(n, fmt.Sprint("wf-", i))
 	}
-	drive(startClusterWithAuth(t).nodes[0], "wf", testRootToken)
+	drive(startClusterWithAuth(t, program{}).nodes[0], "wf", testRootToken)
 }
 
 // Ensure a write on one node is read on another at once: linearizable by

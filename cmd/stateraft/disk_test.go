@@ -106,8 +106,9 @@ func ask(url, body string) (status int, code string) {
 // before it is full, take deletes, answer reads and go on by itself when there
 // is room; that no node ends of it, and that nothing acknowledged is lost.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	isolated(t, []string{"ip", "mount"}, func(t *testing.T) {
-		usePlainBuild(t)
+		plain := plainBuild(t)
 		shell(t, `ip link set lo up`)
 		for _, tt := range []struct {
 			name  string
@@ -118,7 +119,7 @@ func TestFullDisk(t *testing.T) {
 			{"all", func(bool) bool { return true }},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
-				c := startCluster(t)
+				c := startClusterOf(t, plain)
 				leader := c.leader(t)
 				for i, n := range c.nodes {
 					n.restartOnSmallDisk(t, tt.small(i == leader))
@@ -204,6 +205,7 @@ func wantKept(t *testing.T, c *processCluster, kept []string) {
 // Ensure a data directory that cannot be a node's ends the command with one
 // line that says why.
 func TestDataDirRefused(t *testing.T) {
+	t.Parallel()
 	isolated(t, []string{"mount"}, func(t *testing.T) {
 		for _, tt := range []struct {
 			name    string
@@ -273,9 +275,9 @@ func TestDataDirOfAnotherCluster(t *testing.T) {
 // says why, also where the first write to fail is that of a term: Raft would
 // panic of that. Only the survivor that the other votes for comes to one.
 func TestLogCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	hooks := t.TempDir()
-	t.Setenv(testHooksEnv, hooks)
-	c := startCluster(t)
+	c := startClusterOf(t, program{env: []string{testHooksEnv + "=" + hooks}})
 	leader := c.leader(t)
 	if err := os.WriteFile(filepath.Join(hooks, "disk"), []byte("input/output error"), 0o600); err != nil {
 		t.Fatal(err)

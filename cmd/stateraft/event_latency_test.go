@@ -21,8 +21,7 @@ func TestEventLatency(t *testing.T) {
 	if os.Getenv("STATERAFT_TEST_FULL") != "" {
 		writes = 1000
 	}
-	usePlainBuild(t)
-	c := startCluster(t)
+	c := startClusterOf(t, plainBuild(t))
 	reader := c.nodes[1]
 	heard, raw := make(chan string, writes), make(chan string, writes)
 	sub, err := reader.client(t).State.Subscribe(t.Context(), "latency", "key")

@@ -44,7 +44,6 @@ type ending struct {
 // time is up while a leader dies. How late is measured where no stall of the
 // machine, and no other election, disturbs it.
 func TestExpiryLateness(t *testing.T) {
-	usePlainBuild(t)
 	load := expiryLoadOfTest()
 	for _, tt := range []struct {
 		name string
@@ -77,7 +76,7 @@ type expiryRun struct {
 
 // try returns an error if keys end late, and whether the machine may be why.
 func (r expiryRun) try(t *testing.T) (spoilt bool, err error) {
-	c := startCluster(t)
+	c := startClusterOf(t, plainBuild(t))
 	stalls := startStallMeter()
 	leader := c.leader(t)
 	term := c.nodes[leader].view(t).Term

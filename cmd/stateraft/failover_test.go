@@ -237,8 +237,7 @@ const quickCampaign = 200 * time.Millisecond
 // Ensure a leader's end stops writes for a short time only, and shows at
 // clients of the other nodes as nothing but that time.
 func TestFailoverGap(t *testing.T) {
-	usePlainBuild(t)
-	c := startCluster(t)
+	c := startClusterOf(t, plainBuild(t))
 	start := func(_ *testing.T, n *processNode) { n.start(t) } // it outlives its case
 	for _, tt := range []struct {
 		name string

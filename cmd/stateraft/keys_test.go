@@ -35,9 +35,9 @@ func rootTokenFile(t *testing.T) string {
 	return path
 }
 
-func startClusterWithAuth(t *testing.T) *processCluster {
+func startClusterWithAuth(t *testing.T, runs program) *processCluster {
 	t.Helper()
-	return startCluster(t, "--auth", "--log-level", "debug", "--root-token-file", rootTokenFile(t))
+	return startClusterOf(t, runs, "--auth", "--log-level", "debug", "--root-token-file", rootTokenFile(t))
 }
 
 func (n *processNode) clientOf(t *testing.T, token string) *client.Client {
@@ -87,6 +87,7 @@ func TestRootTokenFile(t *testing.T) {
 
 // Ensure a node does not start with a root token that is none.
 func TestServeRefusesRootToken(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "short")
 	if err := os.WriteFile(path, []byte("short-secret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -148,8 +149,7 @@ func TestRevocationAcrossProcesses(t *testing.T) {
 		rounds = 10
 		atOnce = 40 * time.Millisecond // without a notice, Raft tells of a commit some 50 to 100 ms later
 	)
-	usePlainBuild(t)
-	c := startClusterWithAuth(t)
+	c := startClusterWithAuth(t, plainBuild(t))
 	for _, polled := range []bool{false, true} {
 		if err := retry(t, func() (slow bool, err error) {
 			var took []time.Duration
@@ -223,8 +223,7 @@ func (c *processCluster) revocation(t *testing.T, round int, polled bool) (time.
 // never before.
 func TestStreamsEndWhenKeyRunsOut(t *testing.T) {
 	const soon = 500 * time.Millisecond
-	usePlainBuild(t)
-	c := startClusterWithAuth(t)
+	c := startClusterWithAuth(t, plainBuild(t))
 	if err := retry(t, func() (spoilt bool, err error) {
 		stalls := startStallMeter()
 		lateness, err := c.runOut(t, 5)
@@ -347,7 +346,7 @@ func getWith(url, token string) int {
 // logs at their most talkative, figures, Raft logs and snapshots.
 func TestProcessesKeepSecrets(t *testing.T) {
 	t.Parallel()
-	c := startClusterWithAuth(t)
+	c := startClusterWithAuth(t, program{})
 	ctx := context.Background()
 	root := c.nodes[0].clientOf(t, testRootToken)
 	var secrets []string

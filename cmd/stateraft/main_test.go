@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,21 +48,43 @@ func (m withPlainDir) Run() int {
 	return m.M.Run()
 }
 
-// usePlainBuild has the nodes that are started from now on be what users run:
-// the race detector makes one several times as slow. Its build is cached for
-// scripts/test.sh too, which builds the same.
-func usePlainBuild(t *testing.T) {
+// A program is what a node runs. The zero value is the tests' own build.
+type program struct {
+	path string   // empty: it is found in PATH
+	env  []string // beyond the tests' own
+}
+
+// plainBuild returns what users run: the race detector makes a node several
+// times as slow. Its build is cached for scripts/test.sh too, which builds the
+// same.
+func plainBuild(t *testing.T) program {
 	t.Helper()
-	dir := os.Getenv(plainDirEnv)
-	path := filepath.Join(dir, "stateraft")
-	if _, err := os.Stat(path); err != nil { // the first test that wants it
-		cmd := exec.Command("go", "build", "-o", path, ".")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+	plain := program{path: filepath.Join(os.Getenv(plainDirEnv), "stateraft")}
+	buildingPlain.Lock()
+	defer buildingPlain.Unlock()
+	if _, err := os.Stat(plain.path); err == nil {
+		return plain
 	}
-	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	built := filepath.Join(t.TempDir(), "stateraft") // a process that isolated has started may build it, too
+	cmd := exec.Command("go", "build", "-o", built, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Rename(built, plain.path); err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+var buildingPlain sync.Mutex // held by the test that builds, or looks whether one has
+
+// command runs the program, by way of another command if one is given.
+func (p program) command(by []string, args ...string) *exec.Cmd {
+	by = append(slices.Clone(by), cmp.Or(p.path, "stateraft"))
+	cmd := exec.Command(by[0], append(by[1:], args...)...)
+	cmd.Env = append(os.Environ(), p.env...)
+	return cmd
 }
 
 // TestScripts runs testdata/script/*.txtar. A script that names $ENDPOINT is

@@ -91,6 +91,7 @@ func keyedSet(t *testing.T, n *processNode, id string) (status int, retryAfter s
 // death. With STATERAFT_TEST_FULL there are as many as the cluster keeps, and
 // one more is refused until there is room; what needs none goes on.
 func TestManyIdempotencyKeys(t *testing.T) {
+	t.Parallel()
 	const most = 1_000_000
 	records := 5000
 	if os.Getenv("STATERAFT_TEST_FULL") != "" {

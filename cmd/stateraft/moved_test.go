@@ -15,7 +15,8 @@ import (
 // configuration follows. Plain builds: Raft reads the address of a member that
 // moves without its lock.
 func TestMoved(t *testing.T) {
-	usePlainBuild(t)
+	t.Parallel()
+	plain := plainBuild(t)
 	for _, test := range []struct {
 		name    string
 		move    func(was []string) []string
@@ -28,7 +29,7 @@ func TestMoved(t *testing.T) {
 		{"addresses exchanged", func(was []string) []string { return []string{was[1], was[2], was[0]} }, 3, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCluster(t)
+			c := startClusterOf(t, plain)
 			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 			defer cancel()
 			if _, err := c.nodes[0].client(t).State.Set(ctx, "wf", "k", "old"); err != nil {

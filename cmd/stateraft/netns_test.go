@@ -90,16 +90,16 @@ func shell(t *testing.T, script string, args ...string) string {
 }
 
 // startNetwork starts voters n1, n2 and n3 and then replicas, each in a
-// network namespace of its own. Its caller is isolated.
+// network namespace of its own, and of the plain build. Its caller is isolated.
 func startNetwork(t *testing.T, replicas int) *processCluster {
 	t.Helper()
 	const voters = 3
 	shell(t, networkScript, strconv.Itoa(voters+replicas))
-	dir := t.TempDir()
+	dir, plain := t.TempDir(), plainBuild(t)
 	c := new(processCluster)
 	for i := range voters + replicas {
 		name := fmt.Sprint("n", i+1)
-		n := &processNode{netns: name, flags: []string{
+		n := &processNode{runs: plain, netns: name, flags: []string{
 			"serve", "--node-id", name, "--data-dir", filepath.Join(dir, name), "--log-format", "json",
 			"--http-addr", fmt.Sprintf("10.87.1.%d:7474", i+1), "--insecure",
 			"--raft-addr", peerAddr(i) + ":7574", "--gossip-addr", peerAddr(i) + ":7674",
@@ -184,7 +184,6 @@ func (n *processNode) leaderAfter(t *testing.T, before string) string {
 // of these see as a wait.
 func TestCutGap(t *testing.T) {
 	isolated(t, []string{"ip"}, func(t *testing.T) {
-		usePlainBuild(t)
 		testGaps(t, startNetwork(t, 0), failover{end: cut, load: 2 * time.Second, begin: heal, quick: 2 * time.Second})
 	})
 }
@@ -193,7 +192,6 @@ func TestCutGap(t *testing.T) {
 // too.
 func TestKillWithReplica(t *testing.T) {
 	isolated(t, []string{"ip"}, func(t *testing.T) {
-		usePlainBuild(t)
 		c := startNetwork(t, 1)
 		replica := c.nodes[3]
 		testGaps(t, c, failover{
@@ -214,7 +212,6 @@ func TestKillWithReplica(t *testing.T) {
 // firewall does so.
 func TestNoElectionForRefused(t *testing.T) {
 	isolated(t, []string{"ip", "nft"}, func(t *testing.T) {
-		usePlainBuild(t)
 		c := startNetwork(t, 1)
 		for _, tt := range []struct {
 			name  string

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -26,10 +25,10 @@ func TestOverload(t *testing.T) {
 	if os.Getenv("STATERAFT_TEST_FULL") != "" {
 		clients, duration, mostP99 = "2000", time.Minute, 1000
 	}
-	usePlainBuild(t)
+	plain := plainBuild(t)
 	if err := despiteStalls(t, func() (err error) {
 		t.Run("cluster", func(t *testing.T) {
-			c := startCluster(t)
+			c := startClusterOf(t, plain)
 			var asking sync.WaitGroup
 			defer asking.Wait() // also where the bench fails
 			var took time.Duration
@@ -65,7 +64,7 @@ func bench(t *testing.T, c *processCluster, args ...string) benchFigures {
 		urls = append(urls, n.url)
 	}
 	args = append([]string{"bench", "--output", "json", "--keep", "--endpoints", strings.Join(urls, ",")}, args...)
-	out, err := exec.Command("stateraft", args...).Output()
+	out, err := c.nodes[0].runs.command(nil, args...).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -12,6 +12,7 @@ import (
 // it while another leads and acknowledges a write; once it goes on, every one
 // of them that is answered has that write.
 func TestNoStaleReadAfterPause(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t)
 	answered, refused := 0, 0
 	for round := range failoverRounds() {

@@ -42,6 +42,7 @@ var streamKeys = map[string][]string{
 // were acknowledged among them, while nodes are killed and restarted at random
 // under writes, and that none has to start over.
 func TestStreamsOverKills(t *testing.T) {
+	t.Parallel()
 	c := startCluster(t)
 	subscribers, seconds := setting("STATERAFT_TEST_SUBSCRIBERS", 200), setting("STATERAFT_TEST_SECONDS", 6)
 	ctx, cancel := context.WithCancel(t.Context())
