@@ -49,10 +49,7 @@ func (n *Node) boundLog(ctx context.Context) {
 func (n *Node) snapshotFits(st logstore.Stats) bool { return n.snapshotBytes() < st.FreeBytes }
 
 // snapshotBytes is about what a snapshot takes on the disk.
-func (n *Node) snapshotBytes() uint64 {
-	s := n.state.Stats()
-	return s.Bytes + s.StagedBytes + s.HistoryBytes + s.RecordBytes
-}
+func (n *Node) snapshotBytes() uint64 { return n.state.Stats().ImageBytes }
 
 // trailing returns how many entries to keep behind a snapshot, and how many new
 // ones ask for another.

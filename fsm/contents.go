@@ -88,6 +88,19 @@ func (c *contents) forget(old *key) {
 
 func (k *key) size() uint64 { return uint64(len(k.name) + len(k.value)) }
 
+// What a key takes in a snapshot beside its name and value, and what a floor
+// takes: numbers and tags, of a key 29 bytes at least, and of a namespace and a
+// session, which may be new with each of them, the usual length.
+const (
+	imageKeyBytes   = 56
+	imageFloorBytes = 56
+)
+
+// imageBytes is about what they take in a snapshot.
+func (c *contents) imageBytes() uint64 {
+	return c.bytes + imageKeyBytes*uint64(c.keys.Len()) + imageFloorBytes*uint64(c.floors.Len())
+}
+
 // newTree returns a tree without a lock of its own: State.mu is the lock.
 func newTree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
 	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})

@@ -313,3 +313,45 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 var _ io.Writer = (*limited)(nil)
+
+// Ensure what is kept free for the next snapshot, twice what is said, is enough for
+// it, and what is said not far more, whatever it is that there is much of.
+func TestImageBytes(t *testing.T) {
+	const many = 5000
+	const now = 1_790_000_000_000_000
+	session := by("a4c1f2ce-9d4e-4e0c-8a52-3c1f6f1f6f10")
+	each := func(f func(i int) step) []step {
+		all := steps(limits(1, 0, 1<<60), at(now))
+		for i := range many {
+			all = append(all, f(i))
+		}
+		return all
+	}
+	namespace := func(i int) string { return fmt.Sprint("namespace-", i) }
+	value, long := strings.Repeat("x", 300), strings.Repeat("n", 300)
+	for name, all := range map[string][]step{
+		"small keys":           each(func(i int) step { return do(set(fmt.Sprint("k", i), "1")) }),
+		"with TTL and session": each(func(i int) step { return do(set(fmt.Sprint("k", i), "1", ttl(1<<50), session)) }),
+		"long namespace":       each(func(i int) step { return in(long, set(fmt.Sprint("k", i), "1")) }),
+		"larger values":        each(func(i int) step { return do(set(fmt.Sprint("k", i), value, ttl(1<<50))) }),
+		"namespaces":           each(func(i int) step { return in(namespace(i), set("k", "1", ttl(1<<50))) }),
+		"floors":               append(each(func(i int) step { return in(namespace(i), set("k", "1")) }), each(func(i int) step { return in(namespace(i), del("k")) })...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := after(t, all...)
+			check := func(what string) {
+				took, said := uint64(len(save(t, m.State))), m.Stats().ImageBytes
+				if said < took*2/3 || said > 2*took {
+					t.Errorf("%s: it takes %d bytes, and about %d are said", what, took, said)
+				}
+			}
+			check("itself")
+			twice := restoreSteps(t, backup(t, m.State), 1, true)
+			for _, r := range twice[:len(twice)-1] {
+				m.step(r)
+			}
+			check("with a restore of the same under way")
+			verify(t, m.State)
+		})
+	}
+}

@@ -86,6 +86,7 @@ func TestStats(t *testing.T) {
 		Point: Point{Index: m.index, Revision: 4}, Version: 1, Clock: 100,
 		Keys: 2, KeysWithTTL: 1, Bytes: 7, Floors: 1, Records: 1, RecordBytes: recordBytes, Sessions: 1,
 		HistoryEvents: 2, HistoryBytes: 2 * (changeOverhead + 2),
+		ImageBytes: 7 + 2*imageKeyBytes + imageFloorBytes + recordBytes + 2*(changeOverhead+2),
 	}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)

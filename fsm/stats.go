@@ -23,6 +23,7 @@ type Stats struct {
 	Sessions      int
 	HistoryEvents int
 	HistoryBytes  uint64
+	ImageBytes    uint64 // about what all of it takes in a snapshot
 	Hash          uint64
 }
 
@@ -30,16 +31,19 @@ type Stats struct {
 func (s *State) Stats() Stats {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	records := uint64(s.records.units) * recordBytes
+	image := s.imageBytes() + s.history.bytes + records
 	var staged uint64
 	if s.staging != nil {
 		staged = s.staging.bytes
+		image += s.staging.imageBytes()
 	}
 	return Stats{
 		Point: s.where(), Version: s.version, Clock: s.clock, WallOffset: s.offset,
 		Keys: s.keys.Len(), KeysWithTTL: s.due.Len(), Bytes: s.bytes, StagedBytes: staged,
-		Floors: s.floors.Len(), Records: s.records.queue.len(), RecordBytes: uint64(s.records.units) * recordBytes, Sessions: len(s.sessions),
+		Floors: s.floors.Len(), Records: s.records.queue.len(), RecordBytes: records, Sessions: len(s.sessions),
 		HistoryEvents: s.history.queue.len(), HistoryBytes: s.history.bytes,
-		Hash: s.hash(),
+		ImageBytes: image, Hash: s.hash(),
 	}
 }
 
