@@ -58,7 +58,7 @@ func (s *Server) createAPIKey(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if s.cluster.State().List(auth.Namespace, fsm.Query{Limit: maxAPIKeys}).More {
+	if s.cluster.State().List(auth.Namespace, fsm.Query{Limit: maxAPIKeys - 1}).More {
 		return refuse(codeOverloaded, "there are %d API keys already: revoke those that are not needed", maxAPIKeys)
 	}
 	token, id, hash := auth.NewToken()
