@@ -63,6 +63,10 @@ export STATERAFT_TEST_PYTHON=$PWD/$python/bin/python
 
 # And those of JavaScript in STATERAFT_TEST_NODE_MODULES.
 command -v npm >/dev/null || install nodejs npm
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || {
+	echo "the tests of the TypeScript client need Node.js 20 or later, and this is $(node --version)" >&2
+	exit 1
+}
 node=.cache/node
 if ! cmp -s scripts/node/package-lock.json "$node/installed.json"; then
 	rm -rf "$node"
