@@ -21,7 +21,8 @@ func newBackupCommand() *cobra.Command {
 		Long: `Write what the cluster holds at one moment to a file, while it serves: keys,
 values, versions and deadlines of all projects; "-" is stdout. API keys are left
 out. The file gets its name once it is whole, checked and on the disk; until
-then it is FILE.tmp. --timeout bounds silence, not the whole.
+then it is FILE.tmp. A node may be silent for half of --timeout; the whole is not
+bounded.
 
 With authentication it takes the root token.`,
 		Example: `  stateraft backup monday.backup

@@ -56,7 +56,7 @@ of a cluster as loaded as this many clients can make it. The load is made cheap,
 but on the machine of a node it takes from that node's CPU.
 
 It first writes all keys once, unmeasured, into workflows named bench-…, and
-deletes them in the end unless --keep is given. Modes: write, read (linearizable),
+deletes them in the end, for 30 s at most, unless --keep is given. Modes: write, read (linearizable),
 stale (reads without the leader), mixed (writes and linearizable reads), and all:
 write, read and stale in turn. Requests that fail are counted by their code, have
 no latency, and are followed by a pause of 20 ms.

@@ -46,7 +46,8 @@ func newDevCommand() *cobra.Command {
 
 The nodes' data and logs stay in the data directory and are used again by the
 next start with the same number of nodes. Flags of "stateraft serve" can be
-given to all nodes by their environment variables, such as STATERAFT_LOG_LEVEL.`,
+given to all nodes by their environment variables, such as STATERAFT_LOG_LEVEL,
+but not by --config, and not those of TLS.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDev(cmd.Context(), c, cmd.OutOrStdout(), cmd.ErrOrStderr())

@@ -19,8 +19,9 @@ func newGetCommand() *cobra.Command {
 		Use:   "get WORKFLOW KEY",
 		Short: "Print the value of a key",
 		Long: `Print the value of a key, as JSON: indented on a terminal, elsewhere in the
-bytes in which it is stored. With --output json or table, its version and the
-instants of its last change and of its end come with it.
+bytes in which it is stored. With --output json, table or plain, its version and
+the instants of its last change and of its end come with it; without --output it
+is the value alone.
 
 A key that does not exist, was deleted or has expired is a failure, exit 1.`,
 		Example: `  stateraft get wf-1 status

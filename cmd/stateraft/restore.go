@@ -23,9 +23,10 @@ func newRestoreCommand() *cobra.Command {
 less what has ended meanwhile; "-" is stdin. The cluster must have no keys;
 --force replaces those that it has. API keys stay as they are.
 
-The file is verified first, here and by the node. Then all of it takes effect at
-once, or nothing does. Streams tell their clients to begin anew, and revisions
-from before are known as such.
+The file is verified first, here (but for stdin) and by the node. Then all of it
+takes effect at once, or nothing does. Streams tell their clients to begin anew,
+and revisions from before are known as such. --timeout, a minute at most, is how
+long the node tries each step; the whole is not bounded.
 
 With authentication it takes the root token.`,
 		Example: `  stateraft restore monday.backup

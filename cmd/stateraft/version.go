@@ -32,7 +32,8 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print version, commit and protocol range of this binary",
 		Long: `Print version, commit and protocol range of this binary. A cluster can be
 upgraded node by node while the ranges of all its binaries hold the protocol
-version that "stateraft cluster status" shows.`,
+version that "stateraft cluster status" shows on a terminal, or as .version.cluster
+with --output json.`,
 		Example: `  stateraft version
   stateraft version --output json`,
 		Args: noArguments,

@@ -32,9 +32,9 @@ func newWatchCommand() *cobra.Command {
 once and in order, also when nodes fail meanwhile. Ctrl-C ends it.
 
 A line has the type of the change (set, delete or expire), the key, its version,
-the revision and the value. On a terminal it begins with the time of arrival, and
-the value is cut to the width. With --output json each line is one document, with
-the old value too.
+the revision and the value. On a terminal it begins with the time of arrival, has
+no revision, and the value is cut to the width; --output plain shows all. With
+--output json each line is one document, with the old value too.
 
 With --snapshot the keys that are there come first, and a synced line behind them.
 Without it, and without --from, only what changes from here on is shown. A resync
