@@ -57,8 +57,8 @@ func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer)
 	if err != nil {
 		return 0, false, connectionError(req, endpoint, dog.explain(err))
 	}
-	if e := refusal(endpoint, res, dog); e != nil {
-		return 0, false, read.settle(e, false)
+	if res.StatusCode != http.StatusOK {
+		return 0, false, read.settle(failed(endpoint, res, dog), false)
 	}
 	cl.c.revision.observe(res.Header)
 	revision, err = strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
@@ -69,20 +69,6 @@ func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer)
 		return 0, true, bodyError(endpoint, res.StatusCode, dog.explain(err))
 	}
 	return revision, true, nil
-}
-
-// refusal returns the error that a response is, unless it is a success.
-func refusal(endpoint string, res *http.Response, body io.Reader) *Error {
-	if res.StatusCode == http.StatusOK {
-		return nil
-	}
-	b, err := readBody(body, maxResponseBytes)
-	if err != nil {
-		return bodyError(endpoint, res.StatusCode, err)
-	}
-	e := responseError(res.StatusCode, res.Header, b)
-	e.Endpoint = endpoint
-	return e
 }
 
 // Restored says what a restore did.
@@ -131,8 +117,8 @@ func (cl *Cluster) restoreOnce(ctx context.Context, endpoint string, body io.Rea
 		return Restored{}, connectionError(req, endpoint, err)
 	}
 	defer res.Body.Close()
-	if e := refusal(endpoint, res, res.Body); e != nil {
-		return Restored{}, e
+	if res.StatusCode != http.StatusOK {
+		return Restored{}, failed(endpoint, res, res.Body)
 	}
 	cl.c.revision.observe(res.Header)
 	var restored Restored

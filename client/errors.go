@@ -151,8 +151,9 @@ func (b errorBody) code() Code {
 
 // responseError makes an error of a response that is not a success. It need not
 // come from a node: a proxy's page has no code.
-func responseError(status int, header http.Header, body []byte) *Error {
-	e := &Error{Status: status, RetryAfter: retryAfter(header)}
+func responseError(endpoint string, res *http.Response, body []byte) *Error {
+	status := res.StatusCode
+	e := &Error{Status: status, Endpoint: endpoint, RetryAfter: retryAfter(res.Header)}
 	var b errorBody
 	if json.Unmarshal(body, &b) != nil || b.Code == "" && b.Error == "" {
 		e.Code, e.Outcome = ErrBadResponse, outcomeOf(status)

@@ -82,13 +82,7 @@ func (s *stream) check(res *http.Response) *Error {
 	if res.StatusCode == http.StatusOK && media == mediaStream {
 		return nil
 	}
-	body, err := readBody(s.watchdog, maxResponseBytes)
-	if err != nil {
-		return bodyError(s.endpoint, res.StatusCode, s.watchdog.explain(err))
-	}
-	e := responseError(res.StatusCode, res.Header, body)
-	e.Endpoint = s.endpoint
-	return e
+	return failed(s.endpoint, res, s.watchdog)
 }
 
 func (s *stream) next() (b block, e *Error) {
@@ -142,7 +136,11 @@ func (w *watchdog) do(c *http.Client, req *http.Request) (*http.Response, error)
 func (w *watchdog) Read(p []byte) (int, error) {
 	w.timer.Reset(w.limit)
 	defer w.timer.Stop()
-	return w.body.Read(p)
+	n, err := w.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = w.explain(err)
+	}
+	return n, err
 }
 
 // explain returns what ended the request, in place of the error that came of it.

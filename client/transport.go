@@ -80,9 +80,7 @@ func (c *Client) attempt(ctx context.Context, endpoint string, at int64, r *requ
 	if res.StatusCode/100 == 2 {
 		return decode(endpoint, res.StatusCode, body, out)
 	}
-	e := responseError(res.StatusCode, res.Header, body)
-	e.Endpoint = endpoint
-	return e
+	return responseError(endpoint, res, body)
 }
 
 func (c *Client) newRequest(ctx context.Context, endpoint string, r *request) (*http.Request, error) {
@@ -181,6 +179,15 @@ func bodyError(endpoint string, status int, err error) *Error {
 		e.Code, e.Status, e.Message = ErrBadResponse, status, err.Error()
 	}
 	return e
+}
+
+// failed reads a response that is not a success, and returns the error that it is.
+func failed(endpoint string, res *http.Response, body io.Reader) *Error {
+	b, err := readBody(body, maxResponseBytes)
+	if err != nil {
+		return bodyError(endpoint, res.StatusCode, err)
+	}
+	return responseError(endpoint, res, b)
 }
 
 func decode(endpoint string, status int, body []byte, out any) *Error {

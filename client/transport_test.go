@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func TestReadBody(t *testing.T) {
 // Ensure that both views of the store name an error alike.
 func TestResponseErrorCode(t *testing.T) {
 	for _, body := range []string{`{"error":"NOT_FOUND","code":"NOT_FOUND"}`, `{"error":"not_found","message":"m"}`} {
-		if e := responseError(404, nil, []byte(body)); !errors.Is(e, ErrNotFound) || e.Outcome != OutcomeNotApplied {
+		if e := responseError("", &http.Response{StatusCode: 404}, []byte(body)); !errors.Is(e, ErrNotFound) || e.Outcome != OutcomeNotApplied {
 			t.Errorf("%s: got %#v", body, e)
 		}
 	}
@@ -33,7 +34,7 @@ func FuzzResponseError(f *testing.F) {
 	f.Add(503, []byte(`<html>`))
 	f.Add(500, []byte(`{"error":{"code":1}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		e := responseError(status, nil, body)
+		e := responseError("", &http.Response{StatusCode: status}, body)
 		if e.Code == "" || e.Outcome == "" || e.Error() == "" {
 			t.Errorf("got %#v", e)
 		}
