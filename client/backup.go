@@ -48,20 +48,15 @@ func (cl *Cluster) next(ctx context.Context, at int64, e *Error, n int) bool {
 func (cl *Cluster) backupOnce(ctx context.Context, endpoint string, w io.Writer) (revision uint64, begun bool, e *Error) {
 	dog := newWatchdog(ctx, cl.c.config.AttemptTimeout)
 	defer dog.close()
-	req, err := cl.c.newRequest(dog.ctx, endpoint, &request{method: "GET", path: "/v1/backup"})
-	if err != nil {
-		return 0, false, refuse(ErrInvalidRequest, "%v", err)
-	}
-	req.Header.Set(headerTimeout, nodeTimeout(dog.limit))
-	res, err := dog.do(cl.c.http, req)
-	if err != nil {
-		return 0, false, connectionError(req, endpoint, dog.explain(err))
+	res, e := dog.send(cl.c, endpoint, &request{method: "GET", path: "/v1/backup"})
+	if e != nil {
+		return 0, false, e
 	}
 	if res.StatusCode != http.StatusOK {
 		return 0, false, read.settle(failed(endpoint, res, dog), false)
 	}
 	cl.c.revision.observe(res.Header)
-	revision, err = strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
+	revision, err := strconv.ParseUint(res.Header.Get(headerRevision), 10, 64)
 	if err == nil {
 		_, err = io.Copy(w, dog)
 	}

@@ -36,14 +36,9 @@ type stream struct {
 func (c *Client) openStream(ctx context.Context, r *request) (*stream, *Error) {
 	s := &stream{watchdog: newWatchdog(ctx, c.config.AttemptTimeout)}
 	s.endpoint, s.at = c.endpoints.choose(r.kind)
-	req, err := c.newRequest(s.watchdog.ctx, s.endpoint, r)
-	if err != nil {
-		return s, refuse(ErrInvalidRequest, "%v", err)
-	}
-	req.Header.Set(headerTimeout, nodeTimeout(s.watchdog.limit))
-	res, err := s.watchdog.do(c.http, req)
-	if err != nil {
-		return s, connectionError(req, s.endpoint, s.watchdog.explain(err))
+	res, e := s.watchdog.send(c, s.endpoint, r)
+	if e != nil {
+		return s, e
 	}
 	if e := s.check(res); e != nil {
 		return s, e
@@ -125,12 +120,19 @@ func newWatchdog(ctx context.Context, limit time.Duration) *watchdog {
 	return w
 }
 
-func (w *watchdog) do(c *http.Client, req *http.Request) (*http.Response, error) {
-	res, err := c.Do(req)
-	if err == nil {
-		w.body = res.Body
+// send sends r to an endpoint. The body of the answer is read through w.
+func (w *watchdog) send(c *Client, endpoint string, r *request) (*http.Response, *Error) {
+	req, err := c.newRequest(w.ctx, endpoint, r)
+	if err != nil {
+		return nil, refuse(ErrInvalidRequest, "%v", err)
 	}
-	return res, err
+	req.Header.Set(headerTimeout, nodeTimeout(w.limit))
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, connectionError(req, endpoint, w.explain(err))
+	}
+	w.body = res.Body
+	return res, nil
 }
 
 func (w *watchdog) Read(p []byte) (int, error) {
