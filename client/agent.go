@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"net/url"
 	"strconv"
@@ -32,12 +31,7 @@ type AgentEntry struct {
 }
 
 // Decode unmarshals the value.
-func (e AgentEntry) Decode(into any) error {
-	if err := json.Unmarshal(e.Value, into); err != nil {
-		return fmt.Errorf("decode value of %q: %w", e.Key, err)
-	}
-	return nil
-}
+func (e AgentEntry) Decode(into any) error { return decodeValue(e.Key, e.Value, into) }
 
 type agentEntryBody struct {
 	Key       string          `json:"key"`

@@ -1,9 +1,6 @@
 package client
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "encoding/json"
 
 // EventType says what an Event tells.
 type EventType string
@@ -54,9 +51,4 @@ func (e Event) IsChange() bool {
 }
 
 // Decode unmarshals the new value.
-func (e Event) Decode(into any) error {
-	if err := json.Unmarshal(e.NewValue, into); err != nil {
-		return fmt.Errorf("decode value of %q: %w", e.Key, err)
-	}
-	return nil
-}
+func (e Event) Decode(into any) error { return decodeValue(e.Key, e.NewValue, into) }

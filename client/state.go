@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"strconv"
 	"time"
@@ -22,12 +21,7 @@ type Entry struct {
 }
 
 // Decode unmarshals the value.
-func (e Entry) Decode(into any) error {
-	if err := json.Unmarshal(e.Value, into); err != nil {
-		return fmt.Errorf("decode value of %q: %w", e.Key, err)
-	}
-	return nil
-}
+func (e Entry) Decode(into any) error { return decodeValue(e.Key, e.Value, into) }
 
 type entryBody struct {
 	Key       string          `json:"key"`

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -18,6 +19,13 @@ func encode(v any) ([]byte, *Error) {
 		return nil, refuse(ErrInvalidRequest, "encode value: %v", err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func decodeValue(key string, value json.RawMessage, into any) error {
+	if err := json.Unmarshal(value, into); err != nil {
+		return fmt.Errorf("decode value of %q: %w", key, err)
+	}
+	return nil
 }
 
 // seconds is a TTL as the contract wants it. It rounds up, so that a TTL never
