@@ -36,18 +36,13 @@ func parseEndpoint(endpoint string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// current returns the endpoint in use and its place in the ring.
-func (e *endpoints) current() (base string, at int64) {
-	at = e.at.Load()
-	return e.urls[at], at
-}
-
-// choose returns where a call of that kind goes.
+// choose returns where a call of that kind goes, and the endpoint's place in the
+// ring: that in use, but for a call that is for the first alone.
 func (e *endpoints) choose(k kind) (base string, at int64) {
-	if k == local {
-		return e.urls[0], 0
+	if k != local {
+		at = e.at.Load()
 	}
-	return e.current()
+	return e.urls[at], at
 }
 
 // leave moves on from the endpoint at that place. Of many calls that fail there
