@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/httpapi"
 	"github.com/stateraft/stateraft/httpapi/inject"
 	"github.com/stateraft/stateraft/httpapi/proxy"
 )
@@ -72,16 +74,17 @@ const (
 // which the help shows them.
 func (c *serveConfig) flags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
+	settings := fsm.DefaultSettings()
 	*c = serveConfig{
 		dataDir:        "./data",
 		http:           listener{addr: "127.0.0.1:7474"},
 		raft:           listener{addr: "127.0.0.1:7574"},
 		gossip:         listener{addr: "127.0.0.1:7674"},
 		role:           roleVoter,
-		maxValueBytes:  1 << 20,
-		historyEvents:  100_000,
-		historyBytes:   64 << 20,
-		floorRetention: 7 * 24 * time.Hour,
+		maxValueBytes:  httpapi.DefaultMaxValueBytes,
+		historyEvents:  settings.HistoryEvents,
+		historyBytes:   settings.HistoryBytes,
+		floorRetention: time.Duration(settings.FloorRetention) * time.Microsecond,
 		drainDelay:     defaultDrainDelay,
 		llm: upstreams{
 			openAI: proxy.DefaultOpenAIURL, anthropic: proxy.DefaultAnthropicURL,
