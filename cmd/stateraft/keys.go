@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -65,7 +64,7 @@ func bindNewKey(fs *pflag.FlagSet, key *client.NewKey) {
 	fs.StringVar(&key.Project, "project", "", "whose state it is for (default: that of --token)")
 	fs.Var(listValue(&key.Scopes, "scopes", notEmpty), "scopes", "what it may do, comma-separated; at least one")
 	fs.Var(listValue(&key.Prefixes, "prefixes", notEmpty), "prefixes", "beginnings of the workflows and subjects that it is for, comma-separated (default: all)")
-	fs.Var(durationValue(&key.TTL, 0, 100*365*24*time.Hour), "ttl", "how long it lasts; 0 is for ever")
+	fs.Var(durationValue(&key.TTL, 0, maxTTL), "ttl", "how long it lasts; 0 is for ever")
 }
 
 func newKeysListCommand() *cobra.Command {
