@@ -110,9 +110,8 @@ func (c *listConfig) showJSON(o *output, page client.Page) error {
 
 // shorten cuts a value so that a row stays a line on most terminals.
 func (o *output) shorten(value json.RawMessage) string {
-	const most = 60
-	if runes := []rune(string(value)); o.terminal && len(runes) > most {
-		return string(runes[:most-1]) + "…"
+	if o.terminal {
+		return cutTo(string(value), 60)
 	}
 	return string(value)
 }
