@@ -28,7 +28,7 @@ func newTransfer(w io.Writer, what string, total uint64) *transfer {
 	return &transfer{w: w, shown: isTerminal(w), what: what, total: total, begin: time.Now()}
 }
 
-// Write counts p.
+// Write counts b.
 func (p *transfer) Write(b []byte) (int, error) {
 	p.bytes += uint64(len(b))
 	if p.shown && time.Since(p.last) >= transferInterval {

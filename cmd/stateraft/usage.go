@@ -27,7 +27,7 @@ func flagError(cmd *cobra.Command, err error) error {
 }
 
 // badValue says that a value does not obey the rule of the flag or member it
-// was given to. A err from pflag is unwrapped to the rule itself.
+// was given to. An err of pflag's is unwrapped to the rule itself.
 func badValue(where, text string, err error) error {
 	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
 		err = invalid.Unwrap()
