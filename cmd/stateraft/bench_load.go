@@ -49,7 +49,6 @@ func newBenchTarget(c benchConfig, endpoint, workflow, value string) (*benchTarg
 		return nil, err
 	}
 	t := &benchTarget{url: u, timeout: c.timeout, workflows: int(c.workflows)}
-	body := `{"value":` + value + `}`
 	header := " HTTP/1.1\r\nHost: " + u.Host + "\r\n"
 	if c.token != "" {
 		header += "Authorization: Bearer " + c.token + "\r\n"
@@ -58,7 +57,8 @@ func newBenchTarget(c benchConfig, endpoint, workflow, value string) (*benchTarg
 	for kind, method := range [...]string{benchWrite: "POST ", benchRead: "GET ", benchStale: "GET ", benchDelete: "DELETE "} {
 		t.heads[kind], t.tails[kind] = method+path, header+"\r\n"
 	}
-	t.tails[benchWrite] = header + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+	t.tails[benchWrite] = header + "Content-Type: application/json\r\n"
+	t.setValue([]byte(value))
 	t.tails[benchStale] = "?consistency=stale" + header + "\r\n"
 	return t, nil
 }

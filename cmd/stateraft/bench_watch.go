@@ -191,7 +191,7 @@ func (w *benchWorker) tick(ctx context.Context, tag benchTag, number, length int
 	return false
 }
 
-// setValue changes what writes carry.
+// setValue says what writes carry from now on.
 func (t *benchTarget) setValue(value []byte) {
 	head, _, _ := strings.Cut(t.tails[benchWrite], "Content-Length: ")
 	body := `{"value":` + string(value) + `}`
