@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -77,7 +76,7 @@ where a process may not have that many connections, run one for each endpoint.`,
 			if err := c.check(); err != nil {
 				return err
 			}
-			out := newOutput(cmd.OutOrStdout(), c.form, os.Getenv)
+			out := newOutput(cmd.OutOrStdout(), c.form)
 			run := runBench
 			if c.mode == benchModeWatch || c.mode == benchModeIdle {
 				run = runStreams

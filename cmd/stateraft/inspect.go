@@ -31,7 +31,7 @@ directory), and show what it is of and what it holds. It asks no node.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			return showInspection(newOutput(cmd.OutOrStdout(), form, os.Getenv), found)
+			return showInspection(newOutput(cmd.OutOrStdout(), form), found)
 		},
 	}
 	outputFlag(cmd.Flags(), &form)

@@ -34,9 +34,9 @@ type output struct {
 	colour   bool
 }
 
-func newOutput(w io.Writer, form string, getenv func(string) string) *output {
+func newOutput(w io.Writer, form string) *output {
 	o := &output{w: w, form: form, terminal: isTerminal(w)}
-	o.colour = o.terminal && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+	o.colour = o.terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return o
 }
 

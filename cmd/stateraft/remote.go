@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,7 +48,7 @@ func (r *remote) run(do func(context.Context, *session) error) func(*cobra.Comma
 			return err
 		}
 		defer c.Close()
-		s := &session{c, args, cmd.InOrStdin(), newOutput(cmd.OutOrStdout(), r.form, os.Getenv)}
+		s := &session{c, args, cmd.InOrStdin(), newOutput(cmd.OutOrStdout(), r.form)}
 		return explain(do(cmd.Context(), s))
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 
@@ -38,7 +37,7 @@ with --output json.`,
   stateraft version --output json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return showBuild(newOutput(cmd.OutOrStdout(), form, os.Getenv), thisBuild())
+			return showBuild(newOutput(cmd.OutOrStdout(), form), thisBuild())
 		},
 	}
 	outputFlag(cmd.Flags(), &form)
