@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -153,15 +152,7 @@ func (a *Agent) List(ctx context.Context, subject string, q AgentQuery, opts ...
 }
 
 func (q AgentQuery) apply(r *request) {
-	if q.Prefix != "" {
-		r.setQuery("prefix", q.Prefix)
-	}
-	if q.After != "" {
-		r.setQuery("after", q.After)
-	}
-	if q.Limit > 0 {
-		r.setQuery("limit", strconv.Itoa(q.Limit))
-	}
+	r.setRange(q.Prefix, q.After, q.Limit)
 	if q.Session != nil {
 		r.setQuery("session_id", *q.Session)
 	}

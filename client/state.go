@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
-	"strconv"
 	"time"
 )
 
@@ -164,17 +163,9 @@ func (s *State) List(ctx context.Context, workflow string, q Query, opts ...Read
 }
 
 func (q Query) apply(r *request) {
-	if q.Prefix != "" {
-		r.setQuery("prefix", q.Prefix)
-	}
-	if q.After != "" {
-		r.setQuery("after", q.After)
-	}
+	r.setRange(q.Prefix, q.After, q.Limit)
 	if q.Reverse {
 		r.setQuery("reverse", "true")
-	}
-	if q.Limit > 0 {
-		r.setQuery("limit", strconv.Itoa(q.Limit))
 	}
 	if q.Values {
 		r.setQuery("values", "true")

@@ -53,6 +53,19 @@ func (r *request) setQuery(name, value string) {
 	r.query.Set(name, value)
 }
 
+// setRange has r read a piece of a list.
+func (r *request) setRange(prefix, after string, limit int) {
+	if prefix != "" {
+		r.setQuery("prefix", prefix)
+	}
+	if after != "" {
+		r.setQuery("after", after)
+	}
+	if limit > 0 {
+		r.setQuery("limit", strconv.Itoa(limit))
+	}
+}
+
 // attempt sends r to one endpoint, at that place in the ring, once, and decodes
 // the answer into out.
 func (c *Client) attempt(ctx context.Context, endpoint string, at int64, r *request, out any) *Error {
