@@ -42,6 +42,8 @@ func (n *Node) administer(ctx context.Context, req *clusterpb.Request) error {
 			_, err = n.askLeader(ctx, req)
 		}
 		switch {
+		case errors.Is(err, errBroken):
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		case !isCertain(err):
 			return err
 		case ctx.Err() != nil:

@@ -181,7 +181,10 @@ func (r *restoring) run(ctx context.Context, spool *os.File) (Restored, error) {
 		return Restored{}, err
 	}
 	r.node.cfg.Logger.Info("a backup was restored", "of", r.info.ClusterID, "at", r.info.Revision, "keys", r.info.Keys, "revision", answer.Revision)
-	return Restored{r.info, answer.Revision}, r.node.fsm.revision.wait(ctx, answer.Revision)
+	ctx, cancel := context.WithTimeout(ctx, r.how.Patience)
+	defer cancel()
+	_ = r.node.fsm.revision.wait(ctx, answer.Revision) // it has happened, also where this node is behind
+	return Restored{r.info, answer.Revision}, nil
 }
 
 func (r *restoring) steps(ctx context.Context, spool *os.File) (*fsmpb.RestoreAnswer, error) {
