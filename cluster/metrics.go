@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stateraft/stateraft/cluster/logstore"
+	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
 
@@ -47,47 +49,68 @@ func (m *metrics) committed(took time.Duration, bytes int, e *fsmpb.Entry) {
 // A nodeCollector reads a node's figures when they are scraped.
 type nodeCollector struct{ node *Node }
 
-// gauges are the figures of one moment, in the order in which figures returns
-// their values.
-var gauges = []*prometheus.Desc{
-	gauge("leader", "1 if this node leads."),
-	gauge("ready", "1 if this node may get traffic."),
-	gauge("term", "Raft term."),
-	gauge("log_last_index", "Last index of the log."),
-	gauge("log_commit_index", "Commit index."),
-	gauge("log_applied_index", "Last entry applied to the state."),
-	gauge("apply_lag_entries", "Committed entries not yet applied."),
-	gauge("proposer_waiting", "Writes at this node that wait for a batch."),
-	gauge("proposer_in_flight", "Batches of this node that are not yet answered."),
-	gauge("committer_waiting", "Batches at this node, as the leader, that wait for an entry."),
-	gauge("revision", "Changes made since the cluster was founded."),
-	gauge("keys", "Keys."),
-	gauge("keys_with_ttl", "Keys that have a deadline."),
-	gauge("key_bytes", "Bytes of all keys and values."),
-	gauge("floors", "Namespaces whose versions are remembered."),
-	gauge("idempotency_records", "Kept answers to idempotency keys."),
-	gauge("history_events", "Changes that streams can resume over."),
-	gauge("history_bytes", "Memory of those changes."),
-	gauge("log_entries", "Entries in the log."),
-	gauge("log_file_bytes", "Room that the log takes on the disk."),
-	gauge("log_reusable_bytes", "Of that, what holds nothing."),
-	gauge("log_cache_bytes", "Memory of the newest entries."),
-	gauge("disk_free_bytes", "Free room on the disk, beside the log's."),
-	gauge("disk_full", "1 while the disk is nearly full and sets are refused."),
-	gauge("wall_offset_seconds", "Wall clock minus cluster time, as the state shows it."),
-	gauge("clock_offset_seconds", "This node's wall clock minus the leader's."),
-	gauge("followers_still", "Followers of this leader that answer it and have taken no entry for seconds."),
-	gauge("followers_looping", "Followers of this leader that take one snapshot after the other and no entry."),
-	gauge("followers_cut", "Times since the start that this node, leading, cut a follower's connections to start replication anew."),
+// figures are what the gauges are read from, all of about one moment.
+type figures struct {
+	*Node
+	state             fsm.Stats
+	log               logstore.Stats
+	commit            uint64
+	waiting, inFlight int // of the proposer
 }
 
-func gauge(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("stateraft_"+name, help, nil, nil)
+func (n *Node) figures() *figures {
+	f := &figures{Node: n, state: n.state.Stats(), log: n.store.Stats(), commit: n.raft.CommitIndex()}
+	f.waiting, f.inFlight = n.proposer.depth()
+	return f
+}
+
+type gauge struct {
+	*prometheus.Desc
+	value func(*figures) float64
+}
+
+func newGauge(name, help string, value func(*figures) float64) gauge {
+	return gauge{prometheus.NewDesc("stateraft_"+name, help, nil, nil), value}
+}
+
+var gauges = []gauge{
+	newGauge("leader", "1 if this node leads.", func(f *figures) float64 { return oneIf(f.term.Load() != nil) }),
+	newGauge("ready", "1 if this node may get traffic.", func(f *figures) float64 { return oneIf(f.Ready() == nil) }),
+	newGauge("term", "Raft term.", func(f *figures) float64 { return float64(f.raft.CurrentTerm()) }),
+	newGauge("log_last_index", "Last index of the log.", func(f *figures) float64 { return float64(f.raft.LastIndex()) }),
+	newGauge("log_commit_index", "Commit index.", func(f *figures) float64 { return float64(f.commit) }),
+	newGauge("log_applied_index", "Last entry applied to the state.", func(f *figures) float64 { return float64(f.state.Index) }),
+	newGauge("apply_lag_entries", "Committed entries not yet applied.", func(f *figures) float64 { return float64(f.commit - min(f.commit, f.state.Index)) }),
+	newGauge("proposer_waiting", "Writes at this node that wait for a batch.", func(f *figures) float64 { return float64(f.waiting) }),
+	newGauge("proposer_in_flight", "Batches of this node that are not yet answered.", func(f *figures) float64 { return float64(f.inFlight) }),
+	newGauge("committer_waiting", "Batches at this node, as the leader, that wait for an entry.", func(f *figures) float64 { return float64(f.committer.queued()) }),
+	newGauge("revision", "Changes made since the cluster was founded.", func(f *figures) float64 { return float64(f.state.Revision) }),
+	newGauge("keys", "Keys.", func(f *figures) float64 { return float64(f.state.Keys) }),
+	newGauge("keys_with_ttl", "Keys that have a deadline.", func(f *figures) float64 { return float64(f.state.KeysWithTTL) }),
+	newGauge("key_bytes", "Bytes of all keys and values.", func(f *figures) float64 { return float64(f.state.Bytes) }),
+	newGauge("floors", "Namespaces whose versions are remembered.", func(f *figures) float64 { return float64(f.state.Floors) }),
+	newGauge("idempotency_records", "Kept answers to idempotency keys.", func(f *figures) float64 { return float64(f.state.Records) }),
+	newGauge("history_events", "Changes that streams can resume over.", func(f *figures) float64 { return float64(f.state.HistoryEvents) }),
+	newGauge("history_bytes", "Memory of those changes.", func(f *figures) float64 { return float64(f.state.HistoryBytes) }),
+	newGauge("log_entries", "Entries in the log.", func(f *figures) float64 { return float64(f.log.Entries) }),
+	newGauge("log_file_bytes", "Room that the log takes on the disk.", func(f *figures) float64 { return float64(f.log.FileBytes) }),
+	newGauge("log_reusable_bytes", "Of that, what holds nothing.", func(f *figures) float64 { return float64(f.log.ReusableBytes) }),
+	newGauge("log_cache_bytes", "Memory of the newest entries.", func(f *figures) float64 { return float64(f.log.CacheBytes) }),
+	newGauge("disk_free_bytes", "Free room on the disk, beside the log's.", func(f *figures) float64 { return float64(f.log.FreeBytes) }),
+	newGauge("disk_full", "1 while the disk is nearly full and sets are refused.", func(f *figures) float64 { return oneIf(f.log.Full) }),
+	newGauge("wall_offset_seconds", "Wall clock minus cluster time, as the state shows it.", func(f *figures) float64 { return float64(f.state.WallOffset) / 1e6 }),
+	newGauge("clock_offset_seconds", "This node's wall clock minus the leader's.", func(f *figures) float64 { return f.offset.get().Seconds() }),
+	newGauge("followers_still", "Followers of this leader that answer it and have taken no entry for seconds.",
+		func(f *figures) float64 { return float64(f.watched.still.Load()) }),
+	newGauge("followers_looping", "Followers of this leader that take one snapshot after the other and no entry.",
+		func(f *figures) float64 { return float64(f.watched.loops.Load()) }),
+	newGauge("followers_cut", "Times since the start that this node, leading, cut a follower's connections to start replication anew.",
+		func(f *figures) float64 { return float64(f.watched.cuts.Load()) }),
 }
 
 func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range gauges {
-		ch <- d
+	for _, g := range gauges {
+		ch <- g.Desc
 	}
 }
 
@@ -97,24 +120,9 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	default:
 		return
 	}
-	for i, v := range c.node.figures() {
-		ch <- prometheus.MustNewConstMetric(gauges[i], prometheus.GaugeValue, v)
-	}
-}
-
-func (n *Node) figures() []float64 {
-	st, log := n.state.Stats(), n.store.Stats()
-	commit := n.raft.CommitIndex()
-	waiting, inFlight := n.proposer.depth()
-	return []float64{
-		oneIf(n.term.Load() != nil), oneIf(n.Ready() == nil), float64(n.raft.CurrentTerm()),
-		float64(n.raft.LastIndex()), float64(commit), float64(st.Index), float64(commit - min(commit, st.Index)),
-		float64(waiting), float64(inFlight), float64(n.committer.queued()),
-		float64(st.Revision), float64(st.Keys), float64(st.KeysWithTTL), float64(st.Bytes),
-		float64(st.Floors), float64(st.Records), float64(st.HistoryEvents), float64(st.HistoryBytes),
-		float64(log.Entries), float64(log.FileBytes), float64(log.ReusableBytes), float64(log.CacheBytes),
-		float64(log.FreeBytes), oneIf(log.Full), float64(st.WallOffset) / 1e6,
-		n.offset.get().Seconds(), float64(n.watched.still.Load()), float64(n.watched.loops.Load()), float64(n.watched.cuts.Load()),
+	f := c.node.figures()
+	for _, g := range gauges {
+		ch <- prometheus.MustNewConstMetric(g.Desc, prometheus.GaugeValue, g.value(f))
 	}
 }
 
