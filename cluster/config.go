@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -103,23 +104,23 @@ func (c *Config) validate() error {
 
 func (c *Config) setDefaults() {
 	d := fsm.DefaultSettings()
-	setDefault(&c.Settings.HistoryEvents, d.HistoryEvents)
-	setDefault(&c.Settings.HistoryBytes, d.HistoryBytes)
-	setDefault(&c.Settings.FloorRetention, time.Duration(d.FloorRetention)*time.Microsecond)
+	c.Settings.HistoryEvents = cmp.Or(c.Settings.HistoryEvents, d.HistoryEvents)
+	c.Settings.HistoryBytes = cmp.Or(c.Settings.HistoryBytes, d.HistoryBytes)
+	c.Settings.FloorRetention = cmp.Or(c.Settings.FloorRetention, time.Duration(d.FloorRetention)*time.Microsecond)
 	t := &c.Tuning
-	setDefault(&t.Heartbeat, 250*time.Millisecond)
-	setDefault(&t.Election, 250*time.Millisecond)
-	setDefault(&t.Lease, 125*time.Millisecond)
-	setDefault(&t.CommitTimeout, 50*time.Millisecond)
-	setDefault(&t.SnapshotThreshold, 8192)
-	setDefault(&t.SnapshotInterval, 30*time.Second)
-	setDefault(&t.SnapshotScrub, 10*time.Minute)
-	setDefault(&t.TrailingLogs, 16384)
-	setDefault(&t.PromoteAfter, 2*time.Second)
-	setDefault(&t.WatchTick, time.Second)
-	setDefault(&t.RestoreIdle, 5*time.Minute)
-	setDefault(&t.ClockCheck, 10*time.Second)
-	setDefault(&t.MaxVersion, fsm.MaxVersion)
+	t.Heartbeat = cmp.Or(t.Heartbeat, 250*time.Millisecond)
+	t.Election = cmp.Or(t.Election, 250*time.Millisecond)
+	t.Lease = cmp.Or(t.Lease, 125*time.Millisecond)
+	t.CommitTimeout = cmp.Or(t.CommitTimeout, 50*time.Millisecond)
+	t.SnapshotThreshold = cmp.Or(t.SnapshotThreshold, 8192)
+	t.SnapshotInterval = cmp.Or(t.SnapshotInterval, 30*time.Second)
+	t.SnapshotScrub = cmp.Or(t.SnapshotScrub, 10*time.Minute)
+	t.TrailingLogs = cmp.Or(t.TrailingLogs, 16384)
+	t.PromoteAfter = cmp.Or(t.PromoteAfter, 2*time.Second)
+	t.WatchTick = cmp.Or(t.WatchTick, time.Second)
+	t.RestoreIdle = cmp.Or(t.RestoreIdle, 5*time.Minute)
+	t.ClockCheck = cmp.Or(t.ClockCheck, 10*time.Second)
+	t.MaxVersion = cmp.Or(t.MaxVersion, fsm.MaxVersion)
 	if t.Wall == nil {
 		t.Wall = time.Now
 	}
@@ -128,12 +129,6 @@ func (c *Config) setDefaults() {
 	}
 	if t.BeforeApply == nil {
 		t.BeforeApply = func() {}
-	}
-}
-
-func setDefault[T comparable](field *T, value T) {
-	if zero := *new(T); *field == zero {
-		*field = value
 	}
 }
 

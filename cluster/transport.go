@@ -62,7 +62,6 @@ type transportConfig struct {
 type peer struct {
 	nodeID    string
 	clusterID []byte // empty: it belonged to none when it connected
-	addr      string // the connection's remote address
 }
 
 // transport is the one port on which nodes talk: Raft's streams and node
@@ -341,7 +340,7 @@ func (t *transport) serve(conn net.Conn) {
 		t.raft.streams.offer(l)
 		return
 	}
-	t.serveCalls(l, peer{nodeID: theirs.NodeId, clusterID: theirs.ClusterId, addr: remote})
+	t.serveCalls(l, peer{nodeID: theirs.NodeId, clusterID: theirs.ClusterId})
 }
 
 func (t *transport) receive(l *link) (byte, *clusterpb.Hello, error) {

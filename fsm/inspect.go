@@ -17,7 +17,7 @@ type Inspection struct {
 	Version uint32              // of the backup format, or of the protocol
 	Kinds   map[string]Tally
 
-	Sessions, Records, Changes, StagedKeys int
+	Sessions, Records, Changes int
 }
 
 // A Tally counts the keys and floors of some namespaces.
@@ -76,7 +76,6 @@ func (i *inspector) add(f *fsmpb.Image) {
 	i.Sessions += len(f.Sessions)
 	i.Records += len(f.Records)
 	i.Changes += len(f.Changes)
-	i.StagedKeys += len(f.StagedKeys)
 }
 
 func (i *inspector) addKey(k *fsmpb.ImageKey) {

@@ -49,7 +49,6 @@ func (s *Store) GetLog(index uint64, l *raft.Log) error {
 		s.stats.hits.Add(1)
 		return nil
 	}
-	s.stats.misses.Add(1)
 	return s.read(index, l)
 }
 

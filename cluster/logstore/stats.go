@@ -1,9 +1,6 @@
 package logstore
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // Stats are the figures of one moment.
 type Stats struct {
@@ -11,9 +8,7 @@ type Stats struct {
 	CacheEntries int
 	CacheBytes   int64
 	CacheHits    uint64 // entries read since Open, from memory
-	CacheMisses  uint64 // and from the file
 	Writes       uint64 // transactions since Open
-	WriteTime    time.Duration
 	Scrubs       uint64 // times since Open that the whole log was read again
 
 	FileBytes     int64  // that the file takes on the disk
@@ -25,12 +20,7 @@ type Stats struct {
 
 // counters only grow.
 type counters struct {
-	hits, misses, writes, writeTime, scrubs atomic.Uint64
-}
-
-func (c *counters) wrote(took time.Duration) {
-	c.writes.Add(1)
-	c.writeTime.Add(uint64(took))
+	hits, writes, scrubs atomic.Uint64
 }
 
 // Stats returns the store's figures. Those of the disk are up to a quarter of
@@ -38,9 +28,7 @@ func (c *counters) wrote(took time.Duration) {
 func (s *Store) Stats() Stats {
 	st := Stats{
 		CacheHits:     s.stats.hits.Load(),
-		CacheMisses:   s.stats.misses.Load(),
 		Writes:        s.stats.writes.Load(),
-		WriteTime:     time.Duration(s.stats.writeTime.Load()),
 		Scrubs:        s.stats.scrubs.Load(),
 		FileBytes:     s.space.file.Load(),
 		ReusableBytes: s.space.inFile.Load(),

@@ -7,8 +7,8 @@ var Control = Bug{Name: "control", About: "nothing is changed"}
 // entries, so that short runs restore some.
 var smallSnapshots = Edit{
 	File: "cluster/config.go",
-	Old:  "setDefault(&t.SnapshotThreshold, 8192)\n	setDefault(&t.SnapshotInterval, 30*time.Second)",
-	New:  "setDefault(&t.SnapshotThreshold, 64)\n	setDefault(&t.SnapshotInterval, 500*time.Millisecond)",
+	Old:  "t.SnapshotThreshold = cmp.Or(t.SnapshotThreshold, 8192)\n	t.SnapshotInterval = cmp.Or(t.SnapshotInterval, 30*time.Second)",
+	New:  "t.SnapshotThreshold = cmp.Or(t.SnapshotThreshold, 64)\n	t.SnapshotInterval = cmp.Or(t.SnapshotInterval, 500*time.Millisecond)",
 }
 
 // Bugs are the bugs.
