@@ -148,7 +148,7 @@ func (n *Node) Ready() error {
 		return errors.New("not a member of a cluster yet")
 	case n.leaders.current().id == "":
 		return errors.New("no leader is known")
-	case !n.caughtUp.Load(), n.state.Stats().Index+promoteLag < n.raft.CommitIndex():
+	case !n.caughtUp.Load(), n.state.Point().Index+promoteLag < n.raft.CommitIndex():
 		return ErrCatchingUp
 	case !n.hasServer(n.id.nodeID()):
 		return errors.New("not a member of the cluster's configuration")

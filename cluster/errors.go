@@ -16,7 +16,7 @@ var (
 	// ErrOverloaded: a queue is full. The write did not happen.
 	ErrOverloaded = errors.New("too many writes are waiting")
 
-	// ErrDiskFull: this node's disk or the leader's is nearly full, and only
+	// ErrDiskFull: this node's disk or some voter's is nearly full, and only
 	// deletes are accepted. The write did not happen.
 	ErrDiskFull = errors.New("the disk is nearly full; only deletes are accepted")
 

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-
-	"github.com/stateraft/stateraft/cluster/clusterpb"
 )
 
 // Drain prepares for a graceful end: Ready fails from now on, and if this node
@@ -210,10 +208,8 @@ func (n *Node) firstLevel(ctx context.Context, first, rest []raft.Server) (raft.
 		}
 		last := n.raft.LastIndex()
 		for _, s := range candidates {
-			for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-				if a.Status.GetLastIndex() >= last {
-					return s, true
-				}
+			if told := n.statusOf(ctx, s); told != nil && told.LastIndex >= last {
+				return s, true
 			}
 		}
 	}

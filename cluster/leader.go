@@ -311,3 +311,11 @@ func (n *Node) askAll(ctx context.Context, servers []raft.Server, req *clusterpb
 	wg.Wait()
 	return answers
 }
+
+// statusOf asks one server but this node; nil if it does not answer in time.
+func (n *Node) statusOf(ctx context.Context, s raft.Server) *clusterpb.NodeStatus {
+	for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
+		return a.Status
+	}
+	return nil
+}

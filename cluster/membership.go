@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/stateraft/stateraft/cluster/clusterpb"
+	"github.com/stateraft/stateraft/cluster/logstore"
 	"github.com/stateraft/stateraft/fsm"
 )
 
@@ -211,9 +212,6 @@ func (n *Node) finishFounding() (done bool, why string) {
 	return true, ""
 }
 
-// termKey is Raft's name for its current term in the stable store.
-var termKey = []byte("CurrentTerm")
-
 // undoFounding undoes the half that a crash can leave of a founding, so that
 // finishFounding begins it anew: Raft notes term 1, and the configuration in a
 // second write. Nothing else leaves term 1 and no log, and nobody was voted for
@@ -223,10 +221,10 @@ func (n *Node) undoFounding() error {
 	if err != nil || last > 0 || !n.hasPromised(n.id.clusterID()) {
 		return err
 	}
-	if term, _ := n.store.GetUint64(termKey); term != 1 { // an error Raft meets too
+	if term, _ := n.store.GetUint64([]byte(logstore.KeyTerm)); term != 1 { // an error Raft meets too
 		return nil
 	}
-	return n.store.SetUint64(termKey, 0)
+	return n.store.SetUint64([]byte(logstore.KeyTerm), 0)
 }
 
 // promise answers another founder's question.
@@ -325,10 +323,8 @@ func (n *Node) removeReplaced(ctx context.Context, j *clusterpb.Join) error {
 		if string(s.ID) != j.Replaces {
 			continue
 		}
-		for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-			if a.Status.GetId() == j.Replaces {
-				return fmt.Errorf("%w: %s is alive", ErrRefused, j.Replaces)
-			}
+		if n.statusOf(ctx, s).GetId() == j.Replaces {
+			return fmt.Errorf("%w: %s is alive", ErrRefused, j.Replaces)
 		}
 		n.cfg.Logger.Warn("a member lost its log and is replaced", "name", j.Name, "old", j.Replaces, "new", j.NodeId)
 		return n.change(ctx, servers, func() raft.IndexFuture { return n.raft.RemoveServer(s.ID, 0, attemptTimeout) })

@@ -52,8 +52,8 @@ type Node struct {
 	metrics    *metrics
 
 	watched      watched     // what this node, as the leader, makes of its followers
-	steppedAside time.Time   // when it last gave leadership up for one; of runLeadership alone
-	handedOn     time.Time   // when it last tried to, because it drains; of runLeadership alone
+	steppedAside time.Time   // when it last gave leadership up for one; of a duty of lead, which no two terms run at once
+	handedOn     time.Time   // when it last tried to, because it drains; likewise
 	offset       clockOffset // of its wall clock
 
 	logEnd      uint64                   // last entry on the disk when the process started
@@ -190,8 +190,9 @@ func (n *Node) openRaft() error {
 	return nil
 }
 
-// raftConfig sets every field, so that a new default of the library changes
-// nothing by itself.
+// raftConfig starts from no default of the library, so that a new one changes
+// nothing by itself: what is not named here is off. Pre-votes are on with it, and
+// the restoring of committed logs is not, for the reason in package logstore.
 func (n *Node) raftConfig() *raft.Config {
 	t := n.cfg.Tuning
 	return &raft.Config{

@@ -39,7 +39,7 @@ type proposer struct {
 	deliver func(context.Context, *fsmpb.Batch, time.Duration) (*fsmpb.BatchAnswer, error) // one attempt, of that timeout; errNotLeader: nothing was proposed
 	open    func(context.Context) (uint64, error)                                          // opens a session; blocks until it is
 	pause   func(context.Context, time.Duration)                                           // ends early when another leader is known
-	full    func() bool                                                                    // the local disk is
+	full    func() bool                                                                    // only what makes the state smaller is to be accepted
 	stats   *metrics
 	ctx     context.Context // ends when the node closes
 

@@ -84,7 +84,7 @@ func (t *transport) tellRefused(remote string, err error) {
 		}
 		n = keptBack
 	}
-	t.config.logger.Log(t.ctx, level, "handshake failed", "remote", remote, "err", err, "not logged before", n)
+	t.config.logger.Log(t.ctx, level, "handshake failed", "remote", remote, "err", err, "suppressed", n)
 }
 
 // handshakeReason is what failed, without the ports and names that differ each

@@ -102,10 +102,8 @@ func (n *Node) move(ctx context.Context, servers []raft.Server, s raft.Server, a
 // isLevel reports whether a learner has caught up with the log.
 func (n *Node) isLevel(ctx context.Context, s raft.Server) bool {
 	commit := n.raft.CommitIndex()
-	for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-		return a.Status.GetAppliedIndex()+promoteLag >= commit
-	}
-	return false
+	told := n.statusOf(ctx, s)
+	return told != nil && told.AppliedIndex+promoteLag >= commit
 }
 
 // raiseVersion raises the cluster's protocol version by one if every server,

@@ -145,12 +145,14 @@ func (n *Node) askStatus(ctx context.Context, servers []raft.Server) map[string]
 	for _, s := range servers {
 		wg.Go(func() {
 			asked := time.Now()
-			for _, a := range n.askAll(ctx, []raft.Server{s}, &clusterpb.Request{Status: &clusterpb.Status{}}) {
-				ahead := n.clock.ahead(a.Status.GetWall(), time.Since(asked))
-				mu.Lock()
-				told[a.Status.GetId()] = toldStatus{a.Status, ahead}
-				mu.Unlock()
+			status := n.statusOf(ctx, s)
+			if status == nil {
+				return
 			}
+			ahead := n.clock.ahead(status.Wall, time.Since(asked))
+			mu.Lock()
+			defer mu.Unlock()
+			told[status.Id] = toldStatus{status, ahead}
 		})
 	}
 	wg.Wait()

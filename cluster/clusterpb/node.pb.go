@@ -1,5 +1,5 @@
 // What nodes say to each other beside Raft, on the same port. A connection
-// begins with one byte that picks the conversation (see transport.go), then a
+// begins with one byte that picks the conversation (see handshake.go), then a
 // Hello each way; after that, frames: a four-byte big-endian length and one
 // Frame. Requests carry an id of the sender's choosing and are answered with
 // the same id, in any order.
