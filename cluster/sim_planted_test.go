@@ -51,10 +51,10 @@ var simBugs = []simBug{
 		`node: p.Node, low: p.Low,`, `node: p.Node, low: map[bool]uint64{false: p.Low}[BUG],`},
 	{"a key ends early", "fsm/command.go",
 		`k.deadline = d.clock + op.Ttl`, `if k.deadline = d.clock + op.Ttl; BUG { k.deadline -= op.Ttl / 100 }`},
-	{"a new leader believes the greatest wall clock", "cluster/leader.go",
+	{"a new leader believes the greatest wall clock", "cluster/timeagreement.go",
 		`return cmp.Compare(b.Estimate, a.Estimate)`, `if BUG { return cmp.Compare(a.Estimate, b.Estimate) }
 		return cmp.Compare(b.Estimate, a.Estimate)`},
-	{"a new leader does not look at its log for the time", "cluster/leader.go",
+	{"a new leader does not look at its log for the time", "cluster/timeagreement.go",
 		`index > applied; index-- {`, `index > applied && !BUG; index-- {`},
 	{"the clock goes on from the estimate of an earlier term", "cluster/clock.go",
 		`case term > c.term, term`, `case BUG && live && !c.live, !BUG && term > c.term, term`},
