@@ -113,9 +113,9 @@ func (n *Node) lead(ctx context.Context) {
 	if t == nil {
 		return
 	}
+	n.committer.resume() // before anybody can have it held for a hand-over of this term
 	n.term.Store(t)
 	defer n.term.Store(nil)
-	n.committer.resume()
 	n.cfg.Logger.Info("leading", "term", t.number)
 	defer n.cfg.Logger.Info("no longer leading", "term", t.number)
 
