@@ -28,7 +28,8 @@ func (s *State) List(ns string, q Query) Page {
 
 // list visits at most visits keys and reports whether that was enough: if not,
 // there is no page. It gathers keys first, which are short to move while their
-// number is not known, and makes the entries from them at once.
+// number is not known, and makes the entries from them at once, if q.Admit lets
+// it.
 func (d *data) list(ns string, q Query, visits int) (page Page, whole bool) {
 	page.Point, whole = d.where(), true
 	var found []*key
@@ -52,6 +53,9 @@ func (d *data) list(ns string, q Query, visits int) (page Page, whole bool) {
 	})
 	if !whole {
 		return Page{}, false
+	}
+	if q.Admit != nil && !q.Admit(len(found)) {
+		return Page{Refused: true, Point: page.Point}, true
 	}
 	page.Entries = make([]Entry, len(found))
 	for i, k := range found {

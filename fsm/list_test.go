@@ -3,9 +3,11 @@ package fsm
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 )
@@ -126,6 +128,61 @@ func TestListOfMoreThanIsReadUnderTheLock(t *testing.T) {
 			if !slices.Equal(got, all) {
 				t.Errorf("pages of %d, reverse %v: got %d keys, want all %d in order", limit, reverse, len(got), len(all))
 			}
+		}
+	}
+}
+
+// Admit is asked once, for the entries of the page alone, and for a list that is
+// not short without the lock.
+func TestListAsksForAdmission(t *testing.T) {
+	m := newMachine(t)
+	m.run(longList(3*shortList, "x"))
+	for _, tt := range []struct {
+		q    Query
+		want int
+	}{
+		{Query{}, 3 * shortList},
+		{Query{Limit: 2 * shortList}, 2 * shortList},
+		{Query{Limit: 10}, 10},
+		{Query{Prefix: "none"}, 0},
+	} {
+		var asked []int
+		tt.q.Admit = func(n int) bool {
+			asked = append(asked, n)
+			if n > shortList {
+				if !m.mu.TryLock() {
+					t.Fatalf("asked for %d entries under the lock", n)
+				}
+				m.mu.Unlock()
+			}
+			return true
+		}
+		page := m.List("w", tt.q)
+		if !slices.Equal(asked, []int{tt.want}) || page.Refused || len(page.Entries) != tt.want {
+			t.Errorf("asked for %v, refused %v, %d entries; want %d", asked, page.Refused, len(page.Entries), tt.want)
+		}
+	}
+}
+
+// A list that is refused takes no memory for its entries.
+func TestListRefused(t *testing.T) {
+	m := newMachine(t)
+	m.run(longList(3*shortList, "x"))
+	for _, q := range []Query{{}, {Limit: shortList}, {Limit: 10}} {
+		entries := uint64(0) // their bytes
+		q.Admit = func(n int) bool {
+			entries = uint64(n) * uint64(unsafe.Sizeof(Entry{}))
+			return false
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		page := m.List("w", q)
+		runtime.ReadMemStats(&after)
+		if !page.Refused || page.Entries != nil || page.More || page.Point != m.Point() {
+			t.Errorf("limit %d: got %d entries, refused %v, more %v, point %+v", q.Limit, len(page.Entries), page.Refused, page.More, page.Point)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; q.Limit == 0 && took >= entries {
+			t.Errorf("%d bytes were taken; the entries would be %d", took, entries)
 		}
 	}
 }

@@ -29,12 +29,19 @@ type Query struct {
 	Limit     int     // most entries; 0: all
 	MaxBytes  int     // stop once keys and values passed this many bytes; 0: never
 	SessionID *string // only keys last written by this session
+
+	// Admit is asked once before n entries are made, which is where a long list
+	// takes its memory: if it says no, none are. For a list that may be long it is
+	// asked without a lock, for others with one that holds up Apply. nil: any
+	// number.
+	Admit func(n int) bool
 }
 
 // Page is what a Query found.
 type Page struct {
 	Entries []Entry
 	More    bool // the list was cut; the last entry's key goes into After
+	Refused bool // by Admit: there are no entries
 	Point   Point
 }
 

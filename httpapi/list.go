@@ -52,19 +52,35 @@ func (s *Server) listKeys(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	var reserved int64
+	defer func() { s.lists.release(reserved) }()
+	l.query.Admit = func(n int) (ok bool) {
+		reserved, ok = s.reserveList(n)
+		return ok
+	}
 	page := state.List(namespace, l.query)
+	if page.Refused {
+		return refuse(codeOverloaded, "other long lists are being sent: ask again later, or for pages with limit")
+	}
 	if l.values {
 		cut(&page, l.appendKey, appendListed)
-	}
-	if n := int64(len(page.Entries)); n > maxPage {
-		if !s.lists.reserveOrAlone(n * listedBytes) {
-			return refuse(codeOverloaded, "other long lists are being sent: ask again later, or for pages with limit")
-		}
-		defer s.lists.release(n * listedBytes)
 	}
 	setRevision(w, page.Point.Revision)
 	writeList(w, l, page)
 	return nil
+}
+
+// reserveList reserves room for n entries, and returns how much that is: short
+// lists need none.
+func (s *Server) reserveList(n int) (bytes int64, ok bool) {
+	if n <= maxPage {
+		return 0, true
+	}
+	bytes = int64(n) * listedBytes
+	if !s.lists.reserveOrAlone(bytes) {
+		return 0, false
+	}
+	return bytes, true
 }
 
 func parseListing(r *request) (l listing, err error) {
