@@ -11,6 +11,7 @@ import (
 	"github.com/stateraft/stateraft/fsm"
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 	"github.com/stateraft/stateraft/httpapi/auth"
+	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 )
 
 // maxAPIKeys bounds how many there are, in all projects.
@@ -135,7 +136,7 @@ func texts(raw []byte, name string) ([]string, error) {
 		return nil, nil
 	}
 	if raw[0] != '[' {
-		return nil, refuse(codeInvalidRequest, "%s must be an array of strings, not %s", name, kindOf(raw))
+		return nil, refuse(codeInvalidRequest, "%s must be an array of strings, not %s", name, jsonscan.Kind(raw))
 	}
 	var list []string
 	for i, item := range elements(raw, most) {

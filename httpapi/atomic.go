@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
+	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 )
 
 // Limits of an atomic write.
@@ -49,7 +50,7 @@ func (s *Server) parseOps(raw []byte) ([]*fsmpb.Op, error) {
 		return nil, refuse(codeInvalidRequest, "ops is required")
 	}
 	if raw[0] != '[' {
-		return nil, refuse(codeInvalidRequest, "ops must be an array, not %s", kindOf(raw))
+		return nil, refuse(codeInvalidRequest, "ops must be an array, not %s", jsonscan.Kind(raw))
 	}
 	items := elements(raw, maxOps)
 	if len(items) == 0 || len(items) > maxOps {
@@ -82,7 +83,7 @@ const (
 // parseOp reads one operation; at is what it is called in messages.
 func (s *Server) parseOp(raw []byte, at string) (*fsmpb.Op, error) {
 	if raw[0] != '{' {
-		return nil, refuse(codeInvalidRequest, "%s must be an object, not %s", at, kindOf(raw))
+		return nil, refuse(codeInvalidRequest, "%s must be an object, not %s", at, jsonscan.Kind(raw))
 	}
 	at += "."
 	f, err := fields(raw, at, "op", "key", "value", "ttl", "expectedVersion")

@@ -142,7 +142,7 @@ func checkObject(body []byte) error {
 		// Valid does not say why; decoding does.
 		return refuse(codeInvalidBody, "the body must be one JSON object: %s", json.Unmarshal(body, new(any)))
 	case body[jsonscan.Space(body, 0)] != '{':
-		return refuse(codeInvalidBody, "the body must be one JSON object, not %s", kindOf(body[jsonscan.Space(body, 0):]))
+		return refuse(codeInvalidBody, "the body must be one JSON object, not %s", jsonscan.Kind(body[jsonscan.Space(body, 0):]))
 	}
 	return nil
 }
@@ -203,8 +203,8 @@ func ttl(raw []byte, name string) (int64, error) {
 	if raw == nil {
 		return 0, nil
 	}
-	if kindOf(raw) != "a number" {
-		return 0, refuse(codeInvalidTTL, "%s must be a number of seconds, not %s", name, kindOf(raw))
+	if jsonscan.Kind(raw) != "a number" {
+		return 0, refuse(codeInvalidTTL, "%s must be a number of seconds, not %s", name, jsonscan.Kind(raw))
 	}
 	seconds, err := strconv.ParseFloat(string(raw), 64)
 	if err != nil || seconds > maxTTLSeconds || raw[0] == '-' && !isZero(raw) {
@@ -245,26 +245,9 @@ func text(raw []byte, name string) (string, error) {
 	case raw == nil:
 		return "", refuse(codeInvalidRequest, "%s is required", name)
 	case raw[0] != '"':
-		return "", refuse(codeInvalidRequest, "%s must be a string, not %s", name, kindOf(raw))
+		return "", refuse(codeInvalidRequest, "%s must be a string, not %s", name, jsonscan.Kind(raw))
 	case jsonscan.LoneSurrogate(raw):
 		return "", refuse(codeInvalidKey, "%s must be valid Unicode: it has half of a surrogate pair", name)
 	}
 	return jsonscan.Text(raw), nil
-}
-
-// kindOf names the kind of a JSON value in messages.
-func kindOf(value []byte) string {
-	switch value[0] {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "a number"
 }
