@@ -129,14 +129,7 @@ func (s *Server) deleteAgentState(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	op := &fsmpb.Op{Kind: fsmpb.Op_DELETE, Key: key}
-	if err := precondition(r, op); err != nil {
-		return err
-	}
-	if _, err := s.readOptional(w, r); err != nil {
-		return err
-	}
-	if _, err := s.propose(w, r, &fsmpb.Command{Namespace: namespace, Ops: []*fsmpb.Op{op}}); err != nil {
+	if _, err := s.remove(w, r, namespace, key); err != nil {
 		return err
 	}
 	return writeOK(w)

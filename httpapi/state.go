@@ -161,18 +161,28 @@ func (s *Server) deleteKey(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	op := &fsmpb.Op{Kind: fsmpb.Op_DELETE, Key: key}
-	if err := precondition(r, op); err != nil {
-		return err
-	}
-	if _, err := s.readOptional(w, r); err != nil {
-		return err
-	}
-	a, err := s.propose(w, r, &fsmpb.Command{Namespace: namespace, Ops: []*fsmpb.Op{op}})
+	deleted, err := s.remove(w, r, namespace, key)
 	if err != nil {
 		return err
 	}
-	body := strconv.AppendBool([]byte(`{"deleted":`), a.Results[0].Deleted)
+	body := strconv.AppendBool([]byte(`{"deleted":`), deleted)
 	writeJSON(w, http.StatusOK, append(body, `,"ok":true}`...))
 	return nil
+}
+
+// remove deletes a key, if the request's conditions hold, and reports whether
+// it was there.
+func (s *Server) remove(w http.ResponseWriter, r *request, namespace, key string) (bool, error) {
+	op := &fsmpb.Op{Kind: fsmpb.Op_DELETE, Key: key}
+	if err := precondition(r, op); err != nil {
+		return false, err
+	}
+	if _, err := s.readOptional(w, r); err != nil {
+		return false, err
+	}
+	a, err := s.propose(w, r, &fsmpb.Command{Namespace: namespace, Ops: []*fsmpb.Op{op}})
+	if err != nil {
+		return false, err
+	}
+	return a.Results[0].Deleted, nil
 }

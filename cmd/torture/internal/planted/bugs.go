@@ -174,8 +174,8 @@ var storeBugs = []Bug{
 		Name: "undeserved refusal", About: "a delete of Agent State is refused as a bad request",
 		Edits: []Edit{{
 			"httpapi/agent.go",
-			"Kind: fsmpb.Op_DELETE, Key: key}\n",
-			"Kind: fsmpb.Op_DELETE, Key: key}\n	if key != \"\" {\n		return refuse(codeInvalidRequest, \"planted\")\n	}\n",
+			"	if _, err := s.remove(",
+			"	if key != \"\" {\n		return refuse(codeInvalidRequest, \"planted\")\n	}\n	if _, err := s.remove(",
 		}},
 		Workloads: "agent", By: "answers",
 	},
