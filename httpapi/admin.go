@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	_ "embed"
-	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/stateraft/stateraft/cluster"
@@ -47,12 +45,7 @@ func (s *Server) clusterStatus(w http.ResponseWriter, r *request) error {
 	if status.Nodes == nil {
 		status.Nodes = []cluster.MemberStatus{} // an empty list, not null
 	}
-	body, err := json.Marshal(status)
-	if err != nil {
-		return fmt.Errorf("encode status: %w", err)
-	}
-	writeJSON(w, http.StatusOK, body)
-	return nil
+	return writeDocument(w, status)
 }
 
 // transferLeadership serves POST /v1/cluster/leader/transfer. Without "to" one

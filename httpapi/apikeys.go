@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -222,15 +221,5 @@ func (s *Server) checkRevocable(r *request, id string) error {
 	if !sees(r.principal, record) {
 		return errNoAPIKey
 	}
-	return nil
-}
-
-// writeDocument answers with what encoding/json makes of v.
-func writeDocument(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode an answer: %w", err)
-	}
-	writeJSON(w, http.StatusOK, body)
 	return nil
 }

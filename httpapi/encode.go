@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,6 +23,16 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client has left: nobody to tell
+}
+
+// writeDocument answers with what encoding/json makes of v.
+func writeDocument(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode an answer: %w", err)
+	}
+	writeJSON(w, http.StatusOK, body)
+	return nil
 }
 
 func setRevision(w http.ResponseWriter, revision uint64) {
