@@ -15,11 +15,10 @@ func (s *Server) agentRoutes() []*route {
 		keys = "/api/v1/state"
 		key  = keys + "/*" + segKey
 	)
-	events := []string{querySnapshot, queryLastEventID, queryConsistency, queryAccessToken}
-	list := append([]string{queryPrefix, queryAfter, queryLimit, querySession}, events...)
+	list := append([]string{queryPrefix, queryAfter, queryLimit, querySession}, eventParams...)
 	return []*route{
 		{method: http.MethodGet, pattern: keys, scope: auth.StateRead, handler: s.listAgentState, query: list},
-		{method: http.MethodGet, pattern: key, scope: auth.StateRead, handler: s.getAgentState, query: events},
+		{method: http.MethodGet, pattern: key, scope: auth.StateRead, handler: s.getAgentState, query: eventParams},
 		{method: http.MethodPut, pattern: key, scope: auth.StateWrite, handler: s.putAgentState},
 		{method: http.MethodDelete, pattern: key, scope: auth.StateWrite, handler: s.deleteAgentState},
 	}

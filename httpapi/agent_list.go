@@ -21,7 +21,7 @@ func (s *Server) listAgentState(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if r.wantsEvents() {
-		if err := r.only("an event stream", queryPrefix, querySnapshot, queryLastEventID, queryConsistency, queryAccessToken); err != nil {
+		if err := r.onlyEvents(); err != nil {
 			return err
 		}
 		return s.stream(w, r, stream.Topic{Namespace: namespace, Name: prefix, Prefix: true})

@@ -81,8 +81,7 @@ func (s *Server) stateRoutes() []*route {
 	)
 	write := []string{queryReturnCurrent}
 	read := []string{queryConsistency}
-	events := []string{querySnapshot, queryLastEventID, queryConsistency, queryAccessToken}
-	list := append([]string{queryPrefix, queryAfter, queryLimit, "reverse", "values", "keys"}, events...)
+	list := append([]string{queryPrefix, queryAfter, queryLimit, "reverse", "values", "keys"}, eventParams...)
 	return []*route{
 		{method: http.MethodGet, pattern: workflow, scope: auth.StateRead, handler: s.listKeys, query: list},
 		{method: http.MethodPost, pattern: workflow, scope: auth.StateWrite, handler: s.writeAtomically, query: write},
@@ -90,7 +89,7 @@ func (s *Server) stateRoutes() []*route {
 		{method: http.MethodPost, pattern: key, scope: auth.StateWrite, handler: s.setKey, query: write},
 		{method: http.MethodDelete, pattern: key, scope: auth.StateWrite, handler: s.deleteKey, query: write},
 		{method: http.MethodPost, pattern: key + "/version", scope: auth.StateWrite, handler: s.setKeyAtVersion, query: write},
-		{method: http.MethodGet, pattern: key + "/stream", scope: auth.StateRead, handler: s.streamKey, query: events},
+		{method: http.MethodGet, pattern: key + "/stream", scope: auth.StateRead, handler: s.streamKey, query: eventParams},
 	}
 }
 

@@ -29,6 +29,9 @@ func defaultMaxStreams() int {
 	return max(n-spareDescriptors, n/2)
 }
 
+// eventParams are the query parameters that every stream takes.
+var eventParams = []string{querySnapshot, queryLastEventID, queryConsistency, queryAccessToken}
+
 // streamKey serves GET /v1/state/{workflow}/{key}/stream.
 func (s *Server) streamKey(w http.ResponseWriter, r *request) error {
 	namespace, key, err := r.target()
@@ -40,7 +43,7 @@ func (s *Server) streamKey(w http.ResponseWriter, r *request) error {
 
 // streamKeys serves GET /v1/state/{workflow} to those who want events.
 func (s *Server) streamKeys(w http.ResponseWriter, r *request) error {
-	if err := r.only("an event stream", queryPrefix, querySnapshot, queryLastEventID, queryConsistency, queryAccessToken); err != nil {
+	if err := r.onlyEvents(); err != nil {
 		return err
 	}
 	namespace, err := r.namespace()
@@ -52,6 +55,11 @@ func (s *Server) streamKeys(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	return s.stream(w, r, stream.Topic{Namespace: namespace, Name: prefix, Prefix: true})
+}
+
+// onlyEvents refuses what a stream of all keys with a prefix does not take.
+func (r *request) onlyEvents() error {
+	return r.only("an event stream", append([]string{queryPrefix}, eventParams...)...)
 }
 
 // wantsEvents decides what a path that serves both answers with.
