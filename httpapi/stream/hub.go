@@ -87,7 +87,7 @@ type Hub struct {
 	events, resyncs atomic.Uint64
 	behind          atomic.Int64
 
-	mu       sync.Mutex // guards the fields below; taken after a shard's
+	mu       sync.Mutex // guards the fields below; taken after a shard's, but for start
 	subs     map[*Subscription]struct{}
 	next     int // shard of the next subscription
 	ended    bool
@@ -113,7 +113,9 @@ func New(c Config) *Hub {
 	return h
 }
 
-// start begins to deliver what changes from now on.
+// start begins to deliver what changes from now on. It takes the shards' locks
+// with h.mu held, against the order: nobody waits for h.mu with one of theirs
+// before there are subscriptions.
 func (h *Hub) start() {
 	from := h.cfg.Source.State().Point().Revision
 	for _, sh := range h.shards {
