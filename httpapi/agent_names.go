@@ -3,13 +3,12 @@ package httpapi
 import (
 	"net/url"
 	"strings"
+
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
-// Limits of names of Agent State, in bytes. Keys have that of the State Store.
-const (
-	maxSubjectBytes = 256
-	maxSessionBytes = 256
-)
+// maxSessionBytes bounds the name of a session.
+const maxSessionBytes = 256
 
 // agentTarget returns where the request's key lives.
 func (r *request) agentTarget() (namespace, key string, err error) {
@@ -29,7 +28,7 @@ func (r *request) agentNamespace() (string, error) {
 	case subject == "":
 		return "", refuse(codeMissingSubject, "header X-Subject-ID is required: it says whose state is meant")
 	}
-	if err := checkName("header X-Subject-ID", subject, maxSubjectBytes); err != nil {
+	if err := checkName("header X-Subject-ID", subject, names.MaxSubjectBytes); err != nil {
 		return "", err
 	}
 	return r.subjectNamespace(subject)
@@ -53,7 +52,7 @@ func (r *request) agentKey() (string, error) {
 		return "", err
 	}
 	key = strings.TrimPrefix(key, "/")
-	if err := checkName("key", key, maxKeyBytes); err != nil {
+	if err := checkName("key", key, names.MaxKeyBytes); err != nil {
 		return "", err
 	}
 	for escaped := range strings.SplitSeq(r.params.ByName(segKey), "/") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stateraft/stateraft/cluster"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 const agentPath = "/api/v1/state/current_task"
@@ -312,7 +313,7 @@ func FuzzAgentKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key string) {
 		x := newAPI(t)
 		a := x.as("s", "PUT", "/api/v1/state/"+url.PathEscape(key), `{"value":1}`)
-		if err := checkName("key", key, maxKeyBytes); err != nil {
+		if err := checkName("key", key, names.MaxKeyBytes); err != nil {
 			x.refused(a, 400, "invalid_key")
 			return
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stateraft/stateraft/fsm/fsmpb"
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // Limits of an atomic write.
@@ -97,7 +98,7 @@ func (s *Server) parseOp(raw []byte, at string) (*fsmpb.Op, error) {
 	if op.Key, err = text(f[opKey], at+"key"); err != nil {
 		return nil, err
 	}
-	if err := checkName(at+"key", op.Key, maxKeyBytes); err != nil {
+	if err := checkName(at+"key", op.Key, names.MaxKeyBytes); err != nil {
 		return nil, err
 	}
 	return op, s.fillOp(op, at, f)

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // FuzzFields compares the walk over raw JSON with encoding/json: for any body
@@ -104,7 +105,7 @@ func FuzzOps(f *testing.F) {
 			return
 		}
 		for _, op := range ops {
-			if checkName("key", op.Key, maxKeyBytes) != nil || len(op.Value) > 100 || op.Ttl < 0 || strings.ContainsRune(op.Key, '\uFFFD') && !bytes.Contains(raw, []byte("\uFFFD")) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`)) {
+			if checkName("key", op.Key, names.MaxKeyBytes) != nil || len(op.Value) > 100 || op.Ttl < 0 || strings.ContainsRune(op.Key, '\uFFFD') && !bytes.Contains(raw, []byte("\uFFFD")) && !bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`)) {
 				t.Fatalf("%q gave %v", raw, op)
 			}
 		}

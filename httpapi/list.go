@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stateraft/stateraft/fsm"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // Limits of a page with values.
@@ -112,8 +113,8 @@ func parseListing(r *request) (l listing, err error) {
 func (r *request) namePart(name string) (string, error) {
 	part := r.query.Get(name)
 	what := "query parameter " + name
-	if len(part) > maxKeyBytes {
-		return "", refuse(codeInvalidRequest, "%s must be at most %d bytes, not %d", what, maxKeyBytes, len(part))
+	if len(part) > names.MaxKeyBytes {
+		return "", refuse(codeInvalidRequest, "%s must be at most %d bytes, not %d", what, names.MaxKeyBytes, len(part))
 	}
 	return part, checkText(codeInvalidRequest, what, part)
 }

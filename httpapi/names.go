@@ -2,14 +2,8 @@ package httpapi
 
 import (
 	"strings"
-	"unicode"
-	"unicode/utf8"
-)
 
-// Limits of names, in bytes.
-const (
-	maxKeyBytes      = 512
-	maxWorkflowBytes = 256
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // target returns where the request's key lives.
@@ -20,7 +14,7 @@ func (r *request) target() (namespace, key string, err error) {
 	if key, err = r.segment(segKey); err != nil {
 		return "", "", err
 	}
-	return namespace, key, checkName("key", key, maxKeyBytes)
+	return namespace, key, checkName("key", key, names.MaxKeyBytes)
 }
 
 // namespace returns the state machine's name for the request's workflow.
@@ -29,7 +23,7 @@ func (r *request) namespace() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := checkName("workflow", workflow, maxWorkflowBytes); err != nil {
+	if err := checkName("workflow", workflow, names.MaxWorkflowBytes); err != nil {
 		return "", err
 	}
 	if err := r.allow("workflow", workflow); err != nil {
@@ -55,27 +49,18 @@ func nameOf(namespace string) string {
 	return namespace[strings.LastIndexByte(namespace, 0)+1:]
 }
 
-// checkName checks the name of a key or a workflow; what it is called in
-// messages is what. "." and ".." are refused because clients and proxies
-// remove such segments from a path.
+// checkName checks the name of a key, a workflow or a subject; what it is
+// called in messages is what.
 func checkName(what, name string, limit int) error {
-	switch {
-	case name == "":
-		return refuse(codeInvalidKey, "%s must not be empty", what)
-	case name == "." || name == "..":
-		return refuse(codeInvalidKey, "%s must not be %q", what, name)
-	case len(name) > limit:
-		return refuse(codeInvalidKey, "%s must be at most %d bytes, not %d", what, limit, len(name))
+	if err := names.Check(name, limit); err != nil {
+		return refuse(codeInvalidKey, "%s %s", what, err)
 	}
-	return checkText(codeInvalidKey, what, name)
+	return nil
 }
 
 func checkText(c code, what, text string) error {
-	switch {
-	case !utf8.ValidString(text):
-		return refuse(c, "%s must be valid UTF-8", what)
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return refuse(c, "%s must not hold control characters", what)
+	if err := names.CheckText(text); err != nil {
+		return refuse(c, "%s %s", what, err)
 	}
 	return nil
 }

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // Namespace is where records are stored, each under its key's id. No workflow
@@ -99,15 +99,7 @@ func checkText(text string, least, most int) error {
 	if len(text) < least || len(text) > most {
 		return fmt.Errorf("must be %d to %d bytes", least, most)
 	}
-	if !utf8.ValidString(text) {
-		return errors.New("must be valid UTF-8")
-	}
-	for _, c := range text {
-		if unicode.IsControl(c) {
-			return errors.New("must not hold control characters")
-		}
-	}
-	return nil
+	return names.CheckText(text)
 }
 
 // Principal is the holder of the key of this id.

@@ -18,8 +18,8 @@ const (
 	Admin            // admin: keys and the cluster; it includes the others
 )
 
-// names are the scopes that keys can have.
-var names = []struct {
+// scopeNames are the scopes that keys can have.
+var scopeNames = []struct {
 	scope Scope
 	name  string
 }{
@@ -36,7 +36,7 @@ func (s Scope) String() string {
 	case Public:
 		return "public"
 	}
-	for _, n := range names {
+	for _, n := range scopeNames {
 		if n.scope == s {
 			return n.name
 		}
@@ -61,7 +61,7 @@ func (set Scopes) Has(s Scope) bool {
 // Names lists the scopes of the set, as ParseScopes takes them.
 func (set Scopes) Names() []string {
 	list := []string{}
-	for _, n := range names {
+	for _, n := range scopeNames {
 		if set&(1<<n.scope) != 0 {
 			list = append(list, n.name)
 		}
@@ -89,7 +89,7 @@ func ParseScopes(list []string) (set Scopes, err error) {
 }
 
 func scopeNamed(name string) (Scope, bool) {
-	for _, n := range names {
+	for _, n := range scopeNames {
 		if n.name == name {
 			return n.scope, true
 		}
@@ -98,8 +98,8 @@ func scopeNamed(name string) (Scope, bool) {
 }
 
 func knownScopes() string {
-	list := make([]string, len(names))
-	for i, n := range names {
+	list := make([]string, len(scopeNames))
+	for i, n := range scopeNames {
 		list[i] = n.name
 	}
 	return strings.Join(list, ", ")

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 var instant = time.Date(2026, 11, 21, 12, 0, 0, 7e6, time.UTC)
@@ -68,7 +69,7 @@ func TestTruncate(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	worst := strings.Repeat("<", maxKeyBytes)
+	worst := strings.Repeat("<", names.MaxKeyBytes)
 	huge := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
 	if got, err := Render([]Entry{{Key: worst, Value: huge, Version: 1<<64 - 1, UpdatedAt: instant, ExpiresAt: instant}}, MinBudget); err != nil || len(got.Text) > MinBudget {
 		t.Errorf("the longest key in the smallest budget: %d bytes, %v", len(got.Text), err)
@@ -138,7 +139,7 @@ func checkBlock(t *testing.T, key string, value []byte) {
 	for _, budget := range []int{1 << 20, MinBudget} {
 		out, err := Render([]Entry{{Key: key, Value: value, Version: 7, UpdatedAt: instant}}, budget)
 		if err != nil {
-			if len(key) > maxKeyBytes {
+			if len(key) > names.MaxKeyBytes {
 				continue
 			}
 			t.Fatal(err)
@@ -177,7 +178,7 @@ func FuzzBlock(f *testing.F) {
 		f.Add("current_task", a.value)
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {
-		if jsonscan.Check([]byte(value)) != nil || checkName(key, "key", maxKeyBytes) != nil {
+		if jsonscan.Check([]byte(value)) != nil || checkName(key, "key", names.MaxKeyBytes) != nil {
 			return
 		}
 		checkBlock(t, key, []byte(value))

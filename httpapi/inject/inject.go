@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // An API is the form of a request's body.
@@ -47,8 +48,7 @@ func Parse(api API, body []byte, subject string) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Concat([]string{"mnx", "stream"}, members[api])
-	found, count, err := fields(body, start, "", names...)
+	found, count, err := fields(body, start, "", slices.Concat([]string{"mnx", "stream"}, members[api])...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (r *Request) ask(mnx jsonscan.Span, subject string) error {
 		return err
 	}
 	if r.Subject = a.subject; r.Subject == "" && subject != "" {
-		if err := checkName(subject, "the subject id", maxSubjectBytes); err != nil {
+		if err := checkName(subject, "the subject id", names.MaxSubjectBytes); err != nil {
 			return err
 		}
 		r.Subject = subject

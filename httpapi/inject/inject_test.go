@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // T stands for the injected text in the bodies below.
@@ -116,7 +118,7 @@ func TestAsk(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	long := strings.Repeat("k", maxKeyBytes)
+	long := strings.Repeat("k", names.MaxKeyBytes)
 	tests := []struct {
 		api            API
 		in             string

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 const (
@@ -33,7 +34,7 @@ func parseAsk(b []byte, i int) (a ask, err error) {
 		return a, err
 	}
 	if raw := found[0].raw(b); raw != nil {
-		if a.subject, err = name(raw, "mnx.subject_id", maxSubjectBytes); err != nil {
+		if a.subject, err = name(raw, "mnx.subject_id", names.MaxSubjectBytes); err != nil {
 			return a, err
 		}
 	}
@@ -59,7 +60,7 @@ func (a *ask) parseState(b []byte) error {
 		a.load = raw[0] == 't'
 	}
 	if raw := found[1].raw(b); raw != nil {
-		key, err := name(raw, "mnx.state.key", maxKeyBytes)
+		key, err := name(raw, "mnx.state.key", names.MaxKeyBytes)
 		if err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func (a *ask) addKeys(b []byte) error {
 		size += len(key)
 	}
 	for e := range jsonscan.Elements(b, 0) {
-		key, err := name(e.Of(b), "a key in mnx.state.keys", maxKeyBytes)
+		key, err := name(e.Of(b), "a key in mnx.state.keys", names.MaxKeyBytes)
 		if err != nil {
 			return err
 		}

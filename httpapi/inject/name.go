@@ -2,17 +2,9 @@ package inject
 
 import (
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
-)
-
-// Limits of names, in bytes.
-const (
-	maxSubjectBytes = 256
-	maxKeyBytes     = 512
+	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
 
 // name returns the text of a string that names what.
@@ -28,17 +20,8 @@ func name(raw []byte, what string, limit int) (string, error) {
 }
 
 func checkName(text, what string, limit int) error {
-	switch {
-	case text == "":
-		return badName("%s must not be empty", what)
-	case text == "." || text == "..":
-		return badName("%s must not be %q", what, text)
-	case len(text) > limit:
-		return badName("%s must be at most %d bytes, not %d", what, limit, len(text))
-	case !utf8.ValidString(text):
-		return badName("%s must be valid UTF-8", what)
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return badName("%s must not hold control characters", what)
+	if err := names.Check(text, limit); err != nil {
+		return badName("%s %s", what, err)
 	}
 	return nil
 }
