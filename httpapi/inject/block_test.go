@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/stateraft/stateraft/httpapi/inject/injecttest"
 	"github.com/stateraft/stateraft/httpapi/internal/jsonscan"
 	"github.com/stateraft/stateraft/httpapi/internal/names"
 )
@@ -47,14 +48,14 @@ func TestTruncate(t *testing.T) {
 		if len(got.Text) > budget || len(got.Text) < budget-100 {
 			t.Errorf("%d bytes for a budget of %d", len(got.Text), budget)
 		}
-		blocks, err := Read(got.Text)
+		blocks, err := injecttest.Read(got.Text)
 		if err != nil || len(blocks) != 3 || !slices.Equal(got.Truncated, []bool{true, false, true}) {
 			t.Fatalf("%v: %d blocks, truncated %v", err, len(blocks), got.Truncated)
 		}
 		if string(blocks[1].Value) != string(small) || blocks[1].Truncated {
 			t.Errorf("a value that fits became %+v", blocks[1])
 		}
-		for _, b := range []Block{blocks[0], blocks[2]} {
+		for _, b := range []injecttest.Block{blocks[0], blocks[2]} {
 			if !b.Truncated || b.Bytes != len(big) || b.Value != nil || !strings.HasPrefix(string(big), b.Prefix) {
 				t.Fatalf("truncated %v, %d bytes, prefix %.20q", b.Truncated, b.Bytes, b.Prefix)
 			}
@@ -145,7 +146,7 @@ func checkBlock(t *testing.T, key string, value []byte) {
 			t.Fatal(err)
 		}
 		checkText(t, out.Text, budget)
-		blocks, err := Read("system prompt\n\n" + out.Text)
+		blocks, err := injecttest.Read("system prompt\n\n" + out.Text)
 		if err != nil || len(blocks) != 1 {
 			t.Fatalf("%q: %d blocks, %v", out.Text, len(blocks), err)
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stateraft/stateraft/httpapi/inject"
+	"github.com/stateraft/stateraft/httpapi/inject/injecttest"
 )
 
 const (
@@ -236,9 +237,9 @@ func checkInjected(t *testing.T, body string, keys []string) {
 	if err := json.Unmarshal([]byte(body), &in); err != nil || in["mnx"] != nil {
 		t.Fatalf("upstream saw %q (%v)", body, err)
 	}
-	var blocks []inject.Block
+	var blocks []injecttest.Block
 	for _, text := range texts(in) {
-		if b, err := inject.Read(text); err == nil {
+		if b, err := injecttest.Read(text); err == nil {
 			blocks = append(blocks, b...)
 		}
 	}
