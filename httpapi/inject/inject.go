@@ -30,7 +30,6 @@ var members = [...][]string{
 
 // A Request is a body that has been read for what it asks of the proxy.
 type Request struct {
-	Plain   bool     // the body has no mnx, or null: it asks nothing
 	Subject string   // whose state; "" if neither the body nor the caller names one
 	Keys    []string // to inject, in order; none if the body does not ask or Subject is ""
 	Stream  bool     // the answer is to be streamed
@@ -52,15 +51,15 @@ func Parse(api API, body []byte, subject string) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Request{body: body, Plain: found[0].raw(body) == nil}
+	r := &Request{body: body}
 	stream := found[1].raw(body)
 	r.Stream = stream != nil && stream[0] == 't'
 	if found[0].present {
 		r.cut = found[0].hull
 		count--
 	}
-	if r.Plain {
-		return r, nil
+	if found[0].raw(body) == nil {
+		return r, nil // no mnx, or null: it asks nothing
 	}
 	if err := r.ask(found[0].Value, subject); err != nil || len(r.Keys) == 0 {
 		return r, err
