@@ -5,6 +5,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,27 +133,17 @@ func New(c Config) (*Server, error) {
 	if c.MaxValueBytes < 0 {
 		return nil, fmt.Errorf("httpapi: the largest value cannot be %d bytes", c.MaxValueBytes)
 	}
-	if c.MaxValueBytes == 0 {
-		c.MaxValueBytes = DefaultMaxValueBytes
-	}
-	if c.BodyBudget == 0 {
-		c.BodyBudget = DefaultBodyBudget
-	}
+	c.MaxValueBytes = cmp.Or(c.MaxValueBytes, DefaultMaxValueBytes)
+	c.BodyBudget = cmp.Or(c.BodyBudget, DefaultBodyBudget)
 	if largest := max(c.MaxValueBytes+bodySlack, maxAtomicBytes); c.BodyBudget < int64(largest) {
 		return nil, fmt.Errorf("httpapi: a body budget of %d bytes has no room for one body of %d", c.BodyBudget, largest)
 	}
 	if c.MaxStreams < 0 || c.KeepAlive < 0 {
 		return nil, errors.New("httpapi: streams and their keep-alives cannot be negative")
 	}
-	if c.MaxStreams == 0 {
-		c.MaxStreams = defaultMaxStreams()
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Metrics == nil {
-		c.Metrics = prometheus.NewRegistry()
-	}
+	c.MaxStreams = cmp.Or(c.MaxStreams, defaultMaxStreams())
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	c.Metrics = cmp.Or(c.Metrics, prometheus.NewRegistry())
 	cors, err := newCORS(c.CORSOrigins)
 	if err != nil {
 		return nil, fmt.Errorf("httpapi: cors origins: %w", err)

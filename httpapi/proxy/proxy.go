@@ -8,6 +8,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,21 +103,14 @@ func New(c Config) (*Proxy, error) {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.OpenAIURL, DefaultOpenAIURL)
-	setDefault(&c.AnthropicURL, DefaultAnthropicURL)
-	setDefault(&c.Timeout, DefaultTimeout)
-	setDefault(&c.InjectBytes, inject.DefaultBudget)
-	setDefault(&c.MaxBodyBytes, DefaultMaxBodyBytes)
-	setDefault(&c.MaxInFlight, DefaultMaxInFlight)
-	setDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	c.OpenAIURL = cmp.Or(c.OpenAIURL, DefaultOpenAIURL)
+	c.AnthropicURL = cmp.Or(c.AnthropicURL, DefaultAnthropicURL)
+	c.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
+	c.InjectBytes = cmp.Or(c.InjectBytes, inject.DefaultBudget)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, DefaultMaxBodyBytes)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, DefaultMaxInFlight)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // MaxBodyBytes is the largest request that is read.

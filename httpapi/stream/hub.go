@@ -11,6 +11,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -96,12 +97,8 @@ type Hub struct {
 
 // New returns a Hub without subscriptions.
 func New(c Config) *Hub {
-	if c.KeepAlive == 0 {
-		c.KeepAlive = DefaultKeepAlive
-	}
-	if c.Stall == 0 {
-		c.Stall = DefaultStall
-	}
+	c.KeepAlive = cmp.Or(c.KeepAlive, DefaultKeepAlive)
+	c.Stall = cmp.Or(c.Stall, DefaultStall)
 	if c.Delivered == nil {
 		c.Delivered = func(time.Duration) {}
 	}
