@@ -33,7 +33,7 @@ func parseAsk(b []byte, i int) (a ask, err error) {
 	if err != nil {
 		return a, err
 	}
-	if raw := found[0].raw(b); raw != nil {
+	if raw := found[0].raw(b); raw != nil && string(raw) != `""` { // published clients send it for none
 		if a.subject, err = name(raw, "mnx.subject_id", names.MaxSubjectBytes); err != nil {
 			return a, err
 		}
