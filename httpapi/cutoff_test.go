@@ -91,6 +91,9 @@ func TestCutoffEndsWaitingStreams(t *testing.T) {
 		x.cluster.onReadIndex, x.cluster.onWait = func(context.Context) { found() }, found
 		x.ok(x.get(streamPath, tt.headers...), "retry: 1000\n\n")
 		x.server.cutoff.is.Store(false)
+		x.cluster.onReadIndex, x.cluster.onWait = func(context.Context) {}, func() {}
+		x.cluster.setReady(cluster.ErrCatchingUp)
+		x.ok(x.get(streamPath, tt.headers...), "retry: 1000\n\n")
 		x.refused(x.get(streamPath, append(tt.headers, "X-Stateraft-Min-Revision", "x")...), 400, "INVALID_REQUEST")
 	}
 }

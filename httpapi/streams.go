@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -64,19 +66,26 @@ func (r *request) onlyEvents() error {
 
 // wantsEvents decides what a path that serves both answers with.
 func (r *request) wantsEvents() bool {
-	events := false
+	return r.accepts("text/event-stream") > r.accepts("application/json")
+}
+
+// accepts returns the weight that the client gives a media type by its name, from
+// 0 to 1 (RFC 9110, section 12.5.1); 0 if it does not name it.
+func (r *request) accepts(kind string) (weight float64) {
 	for _, line := range r.Header["Accept"] {
 		for accepted := range strings.SplitSeq(line, ",") {
-			kind, _, _ := strings.Cut(accepted, ";")
-			switch strings.ToLower(strings.TrimSpace(kind)) {
-			case "text/event-stream":
-				events = true
-			case "application/json":
-				return false
+			named, params, _ := mime.ParseMediaType(accepted)
+			if named != kind {
+				continue
 			}
+			q, err := strconv.ParseFloat(params["q"], 64)
+			if err != nil {
+				q = 1
+			}
+			weight = max(weight, q)
 		}
 	}
-	return events
+	return weight
 }
 
 // stream answers with the changes of a topic.
@@ -86,8 +95,8 @@ func (s *Server) stream(w http.ResponseWriter, r *request, t stream.Topic) error
 	}
 	from, err := s.streamStart(r)
 	switch {
-	case (errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrBehind)) && (s.draining.Load() || s.cutoff.found()):
-		return s.endAtOnce(w) // since it began to wait
+	case (errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrBehind)) && s.servesNoStream():
+		return s.endAtOnce(w) // since it began to wait, or because it has much to catch up with
 	case err != nil:
 		return err
 	}
@@ -122,7 +131,13 @@ func setStreamHeaders(h http.Header) {
 	h.Set("X-Accel-Buffering", "no")
 }
 
-// endAtOnce answers on a node that drains or is cut off: with a stream that ends
+// servesNoStream reports whether a stream that has waited for this node in vain
+// would go on doing so.
+func (s *Server) servesNoStream() bool {
+	return s.draining.Load() || s.cutoff.found() || errors.Is(s.cluster.Ready(), cluster.ErrCatchingUp)
+}
+
+// endAtOnce answers on a node that drains, catches up or is cut off: with a stream that ends
 // before it has said where it begins. To any status but 200 a browser's
 // EventSource would close for good; so it tries again, until the node is gone or
 // back.

@@ -134,6 +134,10 @@ func TestStreamAccept(t *testing.T) {
 		{"Text/Event-Stream; q=0.9", true},
 		{"text/html, text/event-stream", true},
 		{"application/json, text/event-stream", false},
+		{"text/event-stream, application/json;q=0.1", true},
+		{"text/event-stream;q=0.5, application/json", false},
+		{"text/event-stream;q=0, */*", false},
+		{"text/event-stream;q=much", true},
 	}
 	x := newAPI(t)
 	for _, tt := range tests {
