@@ -97,6 +97,27 @@ export class StateraftSaver extends BaseCheckpointSaver {
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
+    yield* options.before && options.limit === 1 && namesPlace(config)
+      ? this.#replay(config, options)
+      : this.#list(config, options)
+  }
+
+  /**
+   * Lists the latest checkpoint before another one, and remembers the head with it: so LangGraph reads a subgraph's state
+   * when it goes back in time, to go on from there.
+   */
+  async *#replay(config: RunnableConfig, options: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
+    const [thread, ns] = [requireThread(config), namespaceOf(config)]
+    const version = (await this.#store.get(thread, layout.headKey(ns)))?.version ?? 0
+    for await (const tuple of this.#list(config, options)) {
+      this.#heads.remember(thread, ns, tuple.checkpoint.id, version)
+      yield tuple
+      return
+    }
+    this.#heads.remember(thread, ns, undefined, version)
+  }
+
+  async *#list(config: RunnableConfig, options: CheckpointListOptions): AsyncGenerator<CheckpointTuple> {
     let left = options.limit ?? Number.POSITIVE_INFINITY
     for (const { thread, key } of await this.#find(config, options.before)) {
       if (left <= 0) {
@@ -363,6 +384,11 @@ function indexed(writes: readonly PendingWrite[]): Map<number, PendingWrite> {
 function threadOf(config: RunnableConfig): string | undefined {
   const thread: unknown = config.configurable?.["thread_id"]
   return thread === undefined || thread === null || thread === "" ? undefined : String(thread)
+}
+
+/** Reports whether a config names both a thread and a namespace. */
+function namesPlace(config: RunnableConfig): boolean {
+  return threadOf(config) !== undefined && config.configurable?.["checkpoint_ns"] !== undefined
 }
 
 function requireThread(config: RunnableConfig): string {

@@ -3,8 +3,15 @@ import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import type { Readable, Writable } from "node:stream"
+import type { RunnableConfig } from "@langchain/core/runnables"
 import { Annotation, Command, END, interrupt, START, StateGraph } from "@langchain/langgraph"
-import { type CheckpointTuple, emptyCheckpoint, uuid6 } from "@langchain/langgraph-checkpoint"
+import {
+  type BaseCheckpointSaver,
+  type CheckpointTuple,
+  emptyCheckpoint,
+  MemorySaver,
+  uuid6,
+} from "@langchain/langgraph-checkpoint"
 import { StateraftSaver } from "@stateraft/langgraph"
 import { StateraftClient, VersionConflictError } from "stateraft"
 import { Cluster } from "./cluster.js"
@@ -321,6 +328,57 @@ test("a graph that another instance resumes", async () => {
   expect(await graph().invoke({ log: ["again"] }, config)).toMatchObject({
     log: ["start", "one", "two", "again", "one"],
   })
+})
+
+const Log = Annotation.Root({
+  log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
+})
+
+/** A graph with a subgraph whose state outlasts a run. */
+function withSubgraph(checkpointer: BaseCheckpointSaver) {
+  const inner = new StateGraph(Log)
+    .addNode("in", ({ log }) => ({ log: [`in ${log.length}`] }))
+    .addEdge(START, "in")
+    .compile({ checkpointer: true })
+  return new StateGraph(Log)
+    .addNode("out", () => ({ log: ["out"] }))
+    .addNode("inner", inner)
+    .addEdge(START, "out")
+    .addEdge("out", "inner")
+    .compile({ checkpointer })
+}
+
+test.each([
+  [1, 1],
+  [2, 1],
+  [2, 2],
+])("time travel with a stateful subgraph: %i runs, to the one that is number %i from the end", async (runs, to) => {
+  const logs: string[][] = []
+  const memory = new MemorySaver()
+  const prefix = randomUUID()
+  const one = new StateraftSaver(client, { prefix })
+  const pairs = [
+    [memory, memory],
+    [one, one],
+    [one, new StateraftSaver(client, { prefix })],
+  ] as const
+  for (const [first, second] of pairs) {
+    const thread = { configurable: { thread_id: randomUUID() } }
+    const app = withSubgraph(first)
+    for (let run = 0; run < runs; run++) {
+      await app.invoke({ log: [`run ${run}`] }, thread)
+    }
+    const before: RunnableConfig[] = []
+    for await (const { next, config } of app.getStateHistory(thread)) {
+      if (next[0] === "inner") {
+        before.push(config)
+      }
+    }
+    const again = withSubgraph(second)
+    await again.invoke(null, before[to - 1])
+    logs.push((await again.invoke({ log: ["last"] }, thread)).log)
+  }
+  expect(logs.slice(1)).toEqual([logs[0], logs[0]])
 })
 
 test("a node that interrupts twice is resumed twice", async () => {

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
@@ -539,6 +540,46 @@ async def test_a_node_of_two_interrupts_that_is_awaited(async_saver: AsyncStater
     await app.ainvoke(Command(resume="Basel"), config)
     await app.ainvoke(Command(resume="Oslo"), config)
     assert (await app.aget_state(config)).values == {"steps": ["begin", "Basel", "Oslo"]}
+
+
+def with_subgraph() -> Any:
+    """Return a graph with a subgraph whose state outlasts a run."""
+    inner = StateGraph(Counted)
+    inner.add_node("in", lambda state: {"steps": [f"in {len(state['steps'])}"]})
+    inner.add_edge(START, "in")
+    outer = StateGraph(Counted)
+    outer.add_node("out", lambda _: {"steps": ["out"]})
+    outer.add_node("inner", inner.compile(checkpointer=True))
+    outer.add_edge(START, "out")
+    outer.add_edge("out", "inner")
+    return outer
+
+
+@pytest.mark.parametrize(("runs", "to"), [(1, 1), (2, 1), (2, 2)])
+def test_time_travel_with_a_stateful_subgraph(client: Client, runs: int, to: int) -> None:
+    """It goes as with LangGraph's own saver, for the saver that put the thread and for another one."""
+    saver = StateraftSaver(client)
+    steps = []
+    for first, second in [(InMemorySaver(),) * 2, (saver, saver), (saver, StateraftSaver(client))]:
+        thread: Any = {"configurable": {"thread_id": f"thread {uuid.uuid4()}"}}
+        app, again = (with_subgraph().compile(checkpointer=one) for one in (first, second))
+        for run in range(runs):
+            app.invoke({"steps": [f"run {run}"]}, thread)
+        before = [state.config for state in app.get_state_history(thread) if state.next == ("inner",)]
+        again.invoke(None, before[to - 1])
+        steps.append(again.invoke({"steps": ["last"]}, thread)["steps"])
+    assert steps[1:] == steps[:1] * 2
+
+
+async def test_time_travel_with_a_stateful_subgraph_that_is_awaited(
+    async_saver: AsyncStateraftSaver, config: Any
+) -> None:
+    app = with_subgraph().compile(checkpointer=async_saver)
+    await app.ainvoke({"steps": ["one"]}, config)
+    await app.ainvoke({"steps": ["two"]}, config)
+    before = [state.config async for state in app.aget_state_history(config) if state.next == ("inner",)]
+    for at in before:
+        assert await app.ainvoke(None, at)
 
 
 def test_a_graph_goes_on_in_another_process(cluster: Cluster, config: Any) -> None:

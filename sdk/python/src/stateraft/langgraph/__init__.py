@@ -29,7 +29,7 @@ from .._async import AsyncClient, map_concurrently
 from .._steps import Steps
 from .._sync import Client
 from ..errors import NotFoundError, StateraftError
-from ._core import Core, Plan
+from ._core import Core, Plan, names_place
 
 T = TypeVar("T")
 
@@ -58,6 +58,11 @@ class StateraftSaver(Core):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
+        if config and before and limit == 1 and names_place(config):
+            latest = self._carry_out(self._plan_replay(config, before, filter))
+            if latest:
+                yield latest
+            return
         for place in self._carry_out(self._plan_found(config, before)):
             if limit is not None and limit <= 0:
                 return
@@ -133,6 +138,11 @@ class AsyncStateraftSaver(Core):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
+        if config and before and limit == 1 and names_place(config):
+            latest = await self._carry_out(self._plan_replay(config, before, filter))
+            if latest:
+                yield latest
+            return
         for place in await self._carry_out(self._plan_found(config, before)):
             if limit is not None and limit <= 0:
                 return

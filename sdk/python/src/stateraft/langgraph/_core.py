@@ -178,6 +178,24 @@ class Core(BaseCheckpointSaver[str]):
             return None
         return (yield from self._tuple(thread, record["id"], record))
 
+    def _plan_replay(
+        self, config: Config, before: Config, matching: Mapping[str, Any] | None
+    ) -> Plan[CheckpointTuple | None]:
+        """Read the latest checkpoint before another one, and remember the head with it.
+
+        So LangGraph reads a subgraph's state when it goes back in time, to go on from there.
+        """
+        thread, ns = _place(config)
+        head = (yield [self._get(thread, head_key(ns))])[0]
+        found: CheckpointTuple | None = None
+        for place in (yield from self._plan_found(config, before)):
+            found = yield from self._plan_match(*place, matching)
+            if found:
+                break
+        checkpoint_id = found.checkpoint["id"] if found else None
+        self._heads.remember(thread, ns, checkpoint_id, head.version if head else 0)
+        return found
+
     # Writing
 
     def _plan_put(
@@ -452,6 +470,11 @@ class Core(BaseCheckpointSaver[str]):
 def _thread(config: Config) -> str | None:
     thread = (config.get("configurable") or {}).get("thread_id")
     return None if thread is None or thread == "" else str(thread)
+
+
+def names_place(config: Config) -> bool:
+    """Tell whether a config names both a thread and a namespace."""
+    return _thread(config) is not None and "checkpoint_ns" in config["configurable"]
 
 
 def _place(config: Config) -> tuple[str, str]:
