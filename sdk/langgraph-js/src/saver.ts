@@ -154,7 +154,8 @@ export class StateraftSaver extends BaseCheckpointSaver {
       }
     }
     const { early, last } = divide(documents)
-    let head = await this.#expected(thread, ns, parent, checkpoint.id)
+    const fork = metadata.source === "fork"
+    let head = await this.#expected(thread, ns, parent, checkpoint.id, fork)
     if (head === 0) {
       await this.#store.register(thread)
       head = early.length > 0 ? await this.#moveHead(config, 0, null) : 0
@@ -321,15 +322,16 @@ export class StateraftSaver extends BaseCheckpointSaver {
 
   /**
    * Returns the version of the head that a checkpoint is for. A writer that has seen none may go on from the head alone,
-   * or begin anew.
+   * or begin anew. A fork that LangGraph calls one is meant: a copy's parent is that of what it copies, which nobody has
+   * read.
    */
-  async #expected(thread: string, ns: string, parent: string | undefined, id: string): Promise<number> {
-    const seen = this.#heads.seen(thread, ns, id, parent)
+  async #expected(thread: string, ns: string, parent: string | undefined, id: string, fork: boolean): Promise<number> {
+    const seen = fork ? undefined : this.#heads.seen(thread, ns, id, parent)
     if (seen !== undefined) {
       return seen
     }
     const head = await this.#store.get(thread, layout.headKey(ns))
-    if (head && parent !== undefined && parent !== head.value.id) {
+    if (head && !fork && parent !== undefined && parent !== head.value.id) {
       throw superseded(thread, ns, parent)
     }
     return head?.version ?? 0

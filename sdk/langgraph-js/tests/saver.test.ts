@@ -334,6 +334,26 @@ const Log = Annotation.Root({
   log: Annotation<string[]>({ reducer: (a, b) => [...a, ...b], default: () => [] }),
 })
 
+test.each([1, 2, 3])("checkpoint %i is copied, and the run goes on from the copy", async (at) => {
+  const config = { configurable: { thread_id: "conversation" } }
+  const graph = new StateGraph(Log)
+    .addNode("one", () => ({ log: ["one"] }))
+    .addNode("two", () => ({ log: ["two"] }))
+    .addEdge(START, "one")
+    .addEdge("one", "two")
+    .compile({ checkpointer: saver })
+  await graph.invoke({ log: ["start"] }, config)
+  const states = []
+  for await (const state of graph.getStateHistory(config)) {
+    states.push(state)
+  }
+  const original = states.at(-1 - at)
+  const copy = await graph.getState(await graph.updateState(original?.config ?? {}, null, "__copy__"))
+  expect(copy.values).toEqual(original?.values)
+  expect(copy.parentConfig).toEqual(original?.parentConfig)
+  expect(await graph.invoke(null, config)).toEqual({ log: ["start", "one", "two"] })
+})
+
 /** A graph with a subgraph whose state outlasts a run. */
 function withSubgraph(checkpointer: BaseCheckpointSaver) {
   const inner = new StateGraph(Log)

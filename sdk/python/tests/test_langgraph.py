@@ -542,6 +542,20 @@ async def test_a_node_of_two_interrupts_that_is_awaited(async_saver: AsyncStater
     assert (await app.aget_state(config)).values == {"steps": ["begin", "Basel", "Oslo"]}
 
 
+@pytest.mark.parametrize("at", range(4))
+def test_a_checkpoint_is_copied(client: Client, config: Any, at: int) -> None:
+    """By the saver that put the thread and by another one, and the run goes on from the copy."""
+    saver = StateraftSaver(client)
+    graph().compile(checkpointer=saver).invoke({"steps": ["begin"]}, config)
+    for one in (saver, StateraftSaver(client)):
+        app = graph().compile(checkpointer=one)
+        original = list(app.get_state_history(config))[-1 - at]
+        copy = app.get_state(app.update_state(original.config, None, as_node="__copy__"))
+        assert copy.values == original.values
+        assert copy.parent_config == original.parent_config
+        assert app.invoke(None, config)["steps"] == ["begin", "a", "b"]
+
+
 def with_subgraph() -> Any:
     """Return a graph with a subgraph whose state outlasts a run."""
     inner = StateGraph(Counted)

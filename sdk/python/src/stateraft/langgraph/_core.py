@@ -227,7 +227,8 @@ class Core(BaseCheckpointSaver[str]):
                 last.append(op)
         while len(last) > 1 and (len(last) >= MOST_OPS or sum(map(op_chars, last)) > MOST_CHARS):
             early.append(last.pop())
-        version = yield from self._expected(thread, ns, parent, checkpoint_id)
+        fork = metadata.get("source") == "fork"
+        version = yield from self._expected(thread, ns, parent, checkpoint_id, fork)
         if not version:
             yield from self._register(thread)
             if early:
@@ -248,16 +249,17 @@ class Core(BaseCheckpointSaver[str]):
         moved: int = results[0].version
         return moved
 
-    def _expected(self, thread: str, ns: str, parent: str | None, checkpoint_id: str) -> Plan[int]:
+    def _expected(self, thread: str, ns: str, parent: str | None, checkpoint_id: str, fork: bool) -> Plan[int]:
         """Return the version of the head that a checkpoint is for.
 
-        A writer that has seen none may go on from the head alone, or begin anew.
+        A writer that has seen none may go on from the head alone, or begin anew. A fork that
+        LangGraph calls one is meant: a copy's parent is that of what it copies, which nobody has read.
         """
-        seen = self._heads.seen(thread, ns, checkpoint_id, parent)
+        seen = None if fork else self._heads.seen(thread, ns, checkpoint_id, parent)
         if seen is not None:
             return seen
         head = (yield [self._get(thread, head_key(ns))])[0]
-        if head and parent not in (None, head.value["id"]):
+        if head and not fork and parent not in (None, head.value["id"]):
             raise _superseded(thread, ns, parent, None)
         return head.version if head else 0
 
