@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from "node:crypto"
-import type { Op } from "stateraft"
+import type { Entry, Op } from "stateraft"
 
 // Values have 1 MiB, which a text of quotes and backslashes reaches at twice its length; atomic writes have 128
 // operations and 4 MiB.
@@ -35,6 +35,20 @@ export function pieceKeys(stored: any): string[] {
     return []
   }
   return Array.from({ length: stored.pieces }, (_, n) => `x/${stored.token}/${n}`)
+}
+
+/** Something is missing of what was being read: it was removed meanwhile. */
+export class RemovedError extends Error {
+  override name = "RemovedError"
+}
+
+/** Throws a RemovedError if pieces are missing: what is left may look like a document. */
+export function joinPieces(pieces: readonly (Entry | undefined)[]): any {
+  const there = pieces.flatMap((piece) => piece ?? [])
+  if (there.length < pieces.length) {
+    throw new RemovedError("pieces of a document are missing")
+  }
+  return JSON.parse(there.map(({ value }) => value).join(""))
 }
 
 /** Divides operations into as many as one atomic write takes. */

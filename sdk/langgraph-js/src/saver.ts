@@ -18,12 +18,12 @@ import {
   writesSortKey,
 } from "@langchain/langgraph-checkpoint"
 import { type Op, type StateraftClient, VersionConflictError } from "stateraft"
-import { batches, mostLength, mostOps, opLength, putDocument, type SetOp } from "./documents.js"
+import { batches, mostLength, mostOps, opLength, putDocument, RemovedError, type SetOp } from "./documents.js"
 import { Heads } from "./heads.js"
 import * as layout from "./layout.js"
 import { Store } from "./store.js"
 
-/** How often a deletion begins, if a checkpoint is put each time. */
+/** How often a deletion begins, if a checkpoint is put each time, and a read, if something is removed each time. */
 const mostTries = 10
 
 /** A serialized value: its type, and its bytes in base64. */
@@ -80,19 +80,22 @@ export class StateraftSaver extends BaseCheckpointSaver {
   }
 
   override async getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
-    const thread = threadOf(config)
-    if (thread === undefined) {
-      return undefined
-    }
-    const ns = namespaceOf(config)
+    return threadOf(config) === undefined ? undefined : again(() => this.#getTuple(config))
+  }
+
+  async #getTuple(config: RunnableConfig): Promise<CheckpointTuple | undefined> {
+    const [thread, ns, wanted] = [requireThread(config), namespaceOf(config), getCheckpointId(config)]
     const head = await this.#store.get(thread, layout.headKey(ns))
-    const id: string | undefined = getCheckpointId(config) || head?.value.id || undefined
+    const id: string | undefined = wanted || head?.value.id || undefined
     this.#heads.remember(thread, ns, id, head?.version ?? 0)
     if (id === undefined) {
       return undefined
     }
     this.#heads.forget(thread, ns, undefined) // the thread is not empty any more
     const [record] = await this.#store.documents(thread, [layout.checkpointKey(ns, id)])
+    if (!record && !wanted) {
+      throw new RemovedError(`the checkpoint of the head is missing: ${id}`)
+    }
     return record && this.#tuple(thread, record)
   }
 
@@ -123,12 +126,22 @@ export class StateraftSaver extends BaseCheckpointSaver {
       if (left <= 0) {
         return
       }
-      const [record] = await this.#store.documents(thread, [key])
-      if (record && (await this.#matches(record, options.filter))) {
-        yield await this.#tuple(thread, record)
+      const tuple = await again(() => this.#match(thread, key, options.filter))
+      if (tuple) {
+        yield tuple
         left--
       }
     }
+  }
+
+  /** Reads a checkpoint, if its metadata has all members of the filter. */
+  async #match(
+    thread: string,
+    key: string,
+    filter: Record<string, unknown> | undefined,
+  ): Promise<CheckpointTuple | undefined> {
+    const [record] = await this.#store.documents(thread, [key])
+    return record && (await this.#matches(record, filter)) ? this.#tuple(thread, record) : undefined
   }
 
   /**
@@ -214,15 +227,7 @@ export class StateraftSaver extends BaseCheckpointSaver {
   override async deleteThread(thread: string): Promise<void> {
     // Once the heads are gone the thread may begin anew: nothing is unregistered or looked up to be deleted after that.
     await this.#store.unregister(thread)
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#store.write(thread, await this.#deletes(thread))
-      } catch (error) {
-        if (!(error instanceof VersionConflictError) || tries === mostTries) {
-          throw error
-        }
-      }
-    }
+    await again(async () => this.#store.write(thread, await this.#deletes(thread)))
   }
 
   /** Returns what deletes a thread, if no head moves until then. */
@@ -242,6 +247,7 @@ export class StateraftSaver extends BaseCheckpointSaver {
     ]
   }
 
+  /** Reads what belongs to a checkpoint. Rejects with a RemovedError if it is removed meanwhile. */
   async #tuple(thread: string, record: CheckpointRecord): Promise<CheckpointTuple> {
     const { id, ns, parent } = record
     const checkpoint: Checkpoint = { ...(await this.#load(record.checkpoint)), channel_values: {} }
@@ -250,6 +256,10 @@ export class StateraftSaver extends BaseCheckpointSaver {
       thread,
       channels.map(([channel, version]) => layout.blobKey(ns, channel, version)),
     )
+    // A channel may have a version and no value. But values also go with their checkpoint, after it.
+    if (blobs.includes(undefined) && !(await this.#store.get(thread, layout.checkpointKey(ns, id)))) {
+      throw new RemovedError(`the checkpoint is removed: ${id}`)
+    }
     for (const [i, [channel]] of channels.entries()) {
       if (blobs[i] !== undefined) {
         checkpoint.channel_values[channel] = await this.#load(blobs[i])
@@ -364,6 +374,19 @@ export class StateraftSaver extends BaseCheckpointSaver {
 
   #load([type, base64]: Typed): Promise<any> {
     return this.serde.loadsTyped(type, Buffer.from(base64, "base64"))
+  }
+}
+
+/** Carries something out, anew if a checkpoint was put or removed while it read. */
+async function again<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof VersionConflictError || error instanceof RemovedError) || tries === mostTries) {
+        throw error
+      }
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto"
 import { type Entry, NotFoundError, type Op, type OpResult, type StateraftClient } from "stateraft"
-import { batches, pieceKeys } from "./documents.js"
+import { batches, joinPieces, pieceKeys } from "./documents.js"
 
 /** How many keys are asked for at once. */
 const mostReads = 32
@@ -77,8 +77,7 @@ export class Store {
     const documents: any[] = []
     for (const document of stored) {
       const keys = pieceKeys(document)
-      const pieces = await this.#gets(thread, keys)
-      documents.push(keys.length > 0 ? JSON.parse(pieces.map((piece) => piece?.value ?? "").join("")) : document)
+      documents.push(keys.length > 0 ? joinPieces(await this.#gets(thread, keys)) : document)
     }
     return documents
   }

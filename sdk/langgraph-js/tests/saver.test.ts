@@ -266,6 +266,55 @@ test.each([
   }
 })
 
+test.each([
+  ["short", "by the head", 10],
+  ["short", "by its id", 10],
+  ["short", "in a list", 10],
+  ["long", "by the head", 1_100_000],
+  ["long", "by its id", 1_100_000],
+  ["long", "in a list", 1_100_000],
+])("a %s value that is read %s is whole or not there, if the thread is deleted meanwhile", async (_, by, length) => {
+  const [first, second] = ["a".repeat(length), "b".repeat(length)]
+  for (let moment = 0; ; moment++) {
+    const prefix = randomUUID()
+    const thread = { configurable: { thread_id: "t", checkpoint_ns: "" } }
+    const other = new StateraftSaver(client, { prefix })
+    const latest = await put(other, await put(other, thread, first), second)
+    let left = moment
+    const reading = new StateraftClient({
+      endpoints: cluster.urls,
+      fetch: async (url, init) => {
+        if (left-- === 0) {
+          await other.deleteThread("t")
+        }
+        return fetch(url, init)
+      },
+    })
+    const reader = new StateraftSaver(reading, { prefix })
+    if (by === "in a list") {
+      const found = (await collect(reader.list(thread))).map(({ checkpoint }) => checkpoint.channel_values["log"])
+      expect([[second, first], [second], []]).toContainEqual(found)
+    } else {
+      const found = await reader.getTuple(by === "by its id" ? latest : thread)
+      expect([{ log: second }, undefined]).toContainEqual(found?.checkpoint.channel_values)
+    }
+    if (left >= 0) {
+      return // it was over before the moment came
+    }
+  }
+})
+
+test("a long value without a piece in the middle is not read", async () => {
+  const prefix = randomUUID()
+  const one = new StateraftSaver(client, { prefix })
+  const config = await put(one, { configurable: { thread_id: "t" } }, "a".repeat(1_100_000))
+  const { keys } = await client.state.list(`${prefix}:t`, { prefix: "x/" })
+  expect(keys).toHaveLength(3)
+  await client.state.delete(`${prefix}:t`, keys[1] ?? "")
+  await expect(one.getTuple(config)).rejects.toThrow("pieces of a document are missing")
+  await expect(collect(one.list(config))).rejects.toThrow("pieces of a document are missing")
+})
+
 test("a first put of a long value that was given up does not keep others from beginning", async () => {
   const prefix = randomUUID()
   const thread = { configurable: { thread_id: "t" } }

@@ -351,6 +351,47 @@ def test_what_is_put_while_others_are_removed(client: Client, remove: str, what:
             assert ns, moment
 
 
+@pytest.mark.parametrize(("remove", "what"), [("delete_for_runs", ["r"]), ("delete_thread", "t")])
+@pytest.mark.parametrize("size", [10, 1_100_000], ids=["short", "long"])
+def test_what_is_read_while_it_is_removed(client: Client, remove: str, what: Any, size: int) -> None:
+    """Before each of the calls in turn: it is whole, or not there; the head's is that which is left."""
+    thread: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    values = [{"a": "x" * size}, {"a": "y" * size}]
+    for read_by in ("get_tuple", "get_tuple by id", "list"):
+        for moment in itertools.count():
+            prefix = uuid.uuid4().hex
+            other = StateraftSaver(client, prefix=prefix)
+            first = put(other, thread, **values[0])
+            checkpoint: Any = {**empty_checkpoint(), "channel_values": values[1], "channel_versions": {"a": "2"}}
+            second = other.put(first, checkpoint, {"source": "loop", "step": 1, "run_id": "r"}, {"a": "2"})
+            reader = Disturbed(client, prefix, moment, lambda other=other: getattr(other, remove)(what))  # type: ignore[misc]
+            if read_by == "list":
+                found = [t.checkpoint["channel_values"] for t in reader.list(thread)]
+                left = [values[1:], []] if remove == "delete_thread" else [values[:1]]
+                assert found in [values[::-1], *left], moment
+            else:
+                latest = reader.get_tuple(second if read_by == "get_tuple by id" else thread)
+                if latest:
+                    assert latest.checkpoint["channel_values"] in values, moment
+                else:
+                    assert remove == "delete_thread" or read_by == "get_tuple by id", moment
+            if reader.over:
+                break
+
+
+def test_a_piece_in_the_middle_that_is_missing(saver: StateraftSaver, client: Client, config: Any) -> None:
+    stored = put(saver, config, long="x" * 1_100_000)
+    workflow = f"langgraph:{config['configurable']['thread_id']}"
+    pieces = client.state.list(workflow, prefix="x/").keys
+    assert len(pieces) == 3
+    client.state.delete(workflow, pieces[1])
+    for place in (config, stored):
+        with pytest.raises(ValueError, match="pieces of a document are missing"):
+            saver.get_tuple(place)
+    with pytest.raises(ValueError, match="pieces of a document are missing"):
+        list(saver.list(config))
+
+
 class Busy(StateraftSaver):
     """A saver before each of whose atomic writes another one goes on from the head."""
 

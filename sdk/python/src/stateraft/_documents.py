@@ -22,6 +22,10 @@ MOST_CHARS = 3 << 20
 Document = Any  # what JSON can hold
 
 
+class RemovedError(ValueError):
+    """Something is missing of what was being read: it was removed meanwhile."""
+
+
 def put_document(key: str, document: Document) -> tuple[SetOp, list[SetOp]]:
     """Return what stores a document, and the pieces that must be there before."""
     text = json.dumps(document, separators=(",", ":"))
@@ -65,5 +69,8 @@ def deletes(keys: Iterable[str]) -> list[DeleteOp]:
 
 
 def join_pieces(pieces: Sequence[Entry | None]) -> Document:
-    """Raises ValueError if pieces are missing: the document was removed meanwhile."""
-    return json.loads("".join(piece.value for piece in pieces if piece))
+    """Raises RemovedError if pieces are missing: what is left may look like a document."""
+    there = [piece.value for piece in pieces if piece]
+    if len(there) < len(pieces):
+        raise RemovedError("pieces of a document are missing")
+    return json.loads("".join(there))

@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
@@ -35,6 +36,7 @@ from .._documents import (
     MOST_CHARS,
     MOST_OPS,
     Document,
+    RemovedError,
     batches,
     deletes,
     join_pieces,
@@ -53,7 +55,7 @@ Plan = Generator[list[Steps[Any]], list[Any], T]
 Config = RunnableConfig | dict[str, Any]
 
 MOST_REMEMBERED = 10_000
-MOST_TRIES = 10  # of a removal that finds a head moved
+MOST_TRIES = 10  # of a removal that finds a head moved, or a read that something is removed from
 _ORDER = ("h/", "c/", "w/", "b/", "x/")  # what refers to something, before what it refers to
 
 
@@ -105,6 +107,9 @@ class Core(BaseCheckpointSaver[str]):
     def _plan_get(self, config: Config) -> Plan[CheckpointTuple | None]:
         if _thread(config) is None:
             return None
+        return (yield from self._again(partial(self._get_tuple, config)))
+
+    def _get_tuple(self, config: Config) -> Plan[CheckpointTuple | None]:
         thread, ns = _place(config)
         wanted = get_checkpoint_id(cast(RunnableConfig, config))
         head = (yield [self._get(thread, head_key(ns))])[0]
@@ -115,14 +120,20 @@ class Core(BaseCheckpointSaver[str]):
             return None
         self._heads.forget(thread, ns, None)  # the thread is not empty any more
         record = (yield from self._documents(thread, [checkpoint_key(ns, checkpoint_id)]))[0]
+        if not record and not wanted:
+            raise RemovedError(f"the checkpoint of the head is missing: {checkpoint_id}")
         return (yield from self._tuple(thread, checkpoint_id, record)) if record else None
 
     def _tuple(self, thread: str, checkpoint_id: str, record: Document) -> Plan[CheckpointTuple]:
+        """Read what belongs to a checkpoint. Raises RemovedError if it is removed meanwhile."""
         ns, parent = record["ns"], record["parent"]
         checkpoint: Checkpoint = self._load(record["checkpoint"])
         pending = yield from self._writes(thread, ns, checkpoint_id)
         channels = list(checkpoint["channel_versions"].items())
         blobs = yield from self._documents(thread, [blob_key(ns, *channel) for channel in channels])
+        # A channel may have a version and no value. But values also go with their checkpoint, after it.
+        if None in blobs and not (yield [self._get(thread, checkpoint_key(ns, checkpoint_id))])[0]:
+            raise RemovedError(f"the checkpoint is removed: {checkpoint_id}")
         values = {
             channel: self._load(blob) for (channel, _), blob in zip(channels, blobs, strict=True) if blob is not None
         }
@@ -170,6 +181,9 @@ class Core(BaseCheckpointSaver[str]):
 
     def _plan_match(self, thread: str, key: str, matching: Mapping[str, Any] | None) -> Plan[CheckpointTuple | None]:
         """Read a checkpoint, if its metadata has all members of ``matching``."""
+        return (yield from self._again(partial(self._match, thread, key, matching)))
+
+    def _match(self, thread: str, key: str, matching: Mapping[str, Any] | None) -> Plan[CheckpointTuple | None]:
         record = (yield from self._documents(thread, [key]))[0]
         if not record:
             return None
@@ -299,7 +313,7 @@ class Core(BaseCheckpointSaver[str]):
         """Remove a thread, its heads first: all at once, if it has up to 127 checkpoints and namespaces."""
         # Before the heads: whoever begins the thread anew finds none, and registers it.
         yield [self._calls.delete(self._index, thread, idempotency_key=uuid.uuid4().hex)]
-        yield from self._again_if_moved(partial(self._delete_all, thread))
+        yield from self._again(partial(self._delete_all, thread))
 
     def _delete_all(self, thread: str) -> Plan[None]:
         heads = yield from self._entries(thread, "h/")
@@ -314,7 +328,7 @@ class Core(BaseCheckpointSaver[str]):
     def _plan_delete_for_runs(self, run_ids: Iterable[str]) -> Plan[None]:
         runs = set(run_ids)
         for thread in (yield from self._threads()) if runs else []:
-            yield from self._again_if_moved(partial(self._delete_runs, thread, runs))
+            yield from self._again(partial(self._delete_runs, thread, runs))
 
     def _delete_runs(self, thread: str, runs: set[str]) -> Plan[None]:
         heads = yield from self._entries(thread, "h/")
@@ -329,7 +343,7 @@ class Core(BaseCheckpointSaver[str]):
             if strategy == "delete":
                 yield from self._plan_delete_thread(thread)
             else:
-                yield from self._again_if_moved(partial(self._keep_latest, thread))
+                yield from self._again(partial(self._keep_latest, thread))
 
     def _keep_latest(self, thread: str) -> Plan[None]:
         heads = yield from self._entries(thread, "h/")
@@ -338,17 +352,6 @@ class Core(BaseCheckpointSaver[str]):
         for latest in [r for r in records if r["id"] in kept]:
             kept |= yield from self._delta_chain(thread, latest, records)
         yield from self._remove(thread, heads, records, [r for r in records if r["id"] not in kept])
-
-    def _again_if_moved(self, plan: Callable[[], Plan[None]]) -> Plan[None]:
-        """Carry out a plan, anew if a checkpoint was put while it read."""
-        for left in reversed(range(MOST_TRIES)):
-            try:
-                yield from plan()
-            except VersionConflictError:
-                if not left:
-                    raise
-            else:
-                return
 
     def _delta_chain(self, thread: str, latest: Document, records: list[Document]) -> Plan[set[str]]:
         """Return the ancestors from whose writes the latest checkpoint's delta channels are made."""
@@ -405,6 +408,13 @@ class Core(BaseCheckpointSaver[str]):
             yield from self._write(target, ops)
 
     # Calls
+
+    def _again(self, plan: Callable[[], Plan[T]]) -> Plan[T]:
+        """Carry out a plan, anew if a checkpoint was put or removed while it read."""
+        for _ in range(MOST_TRIES - 1):
+            with suppress(VersionConflictError, RemovedError):
+                return (yield from plan())
+        return (yield from plan())
 
     @property
     def _index(self) -> str:
