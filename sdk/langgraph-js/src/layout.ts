@@ -1,7 +1,7 @@
 /**
  * How a thread lies in the store. A thread is a workflow. In its keys NS is a checkpoint namespace:
  *
- *     h/NS                  the head: {"id"} of the checkpoint that was put last; null: the first is being put
+ *     h/NS                  the head: {"id"} of the checkpoint that was put last; null: the first is still to come
  *     c/NS/ID               a checkpoint without its channels' values
  *     b/NS/CHANNEL/VERSION  a channel's value
  *     w/NS/ID/TASK/INDEX    a pending write of a checkpoint

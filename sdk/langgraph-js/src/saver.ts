@@ -169,13 +169,17 @@ export class StateraftSaver extends BaseCheckpointSaver {
     const { early, last } = divide(documents)
     const fork = metadata.source === "fork"
     let head = await this.#expected(thread, ns, parent, checkpoint.id, fork)
-    if (head === 0) {
+    const begins = head === 0
+    if (begins) {
       await this.#store.register(thread)
       head = early.length > 0 ? await this.#moveHead(config, 0, null) : 0
     }
     await this.#store.write(thread, early)
     head = await this.#moveHead(config, head, checkpoint.id, last)
     this.#heads.remember(thread, ns, checkpoint.id, head)
+    if (begins) {
+      await this.#store.keepRegistered(thread)
+    }
     return place(thread, ns, checkpoint.id)
   }
 

@@ -23,13 +23,24 @@ export class Store {
     await this.#client.state.set(this.#index, thread, true, { idempotencyKey: randomUUID() })
   }
 
+  /** Registers a thread that has a head now, if a deletion before that took it out again. */
+  async keepRegistered(thread: string): Promise<void> {
+    if (!(await this.#read(this.#index, thread))) {
+      await this.register(thread)
+    }
+  }
+
   async unregister(thread: string): Promise<void> {
     await this.#client.state.delete(this.#index, thread, { idempotencyKey: randomUUID() })
   }
 
-  async get(thread: string, key: string): Promise<Entry | undefined> {
+  get(thread: string, key: string): Promise<Entry | undefined> {
+    return this.#read(this.#workflow(thread), key)
+  }
+
+  async #read(workflow: string, key: string): Promise<Entry | undefined> {
     try {
-      return await this.#client.state.get(this.#workflow(thread), key)
+      return await this.#client.state.get(workflow, key)
     } catch (error) {
       if (error instanceof NotFoundError) {
         return undefined

@@ -266,6 +266,31 @@ test.each([
   }
 })
 
+test("a thread that is deleted while its first checkpoint is put is registered if it is there", async () => {
+  const thread = { configurable: { thread_id: "t" } }
+  for (let moment = 0; ; moment++) {
+    const prefix = randomUUID()
+    const other = new StateraftSaver(client, { prefix })
+    let left = moment
+    const putting = clientThat(async () => {
+      if (left-- === 0) {
+        await other.deleteThread("t")
+      }
+    })
+    await put(new StateraftSaver(putting, { prefix }), thread, 1)
+    const found = await other.getTuple(thread)
+    const listed = await collect(other.list({}))
+    expect(
+      listed.map(({ config }) => config),
+      `moment ${moment}`,
+    ).toEqual(found ? [found.config] : [])
+    if (left >= 0) {
+      expect(moment).toBeGreaterThan(3)
+      return // it was over before the moment came
+    }
+  }
+})
+
 test.each([
   ["short", "by the head", 10],
   ["short", "by its id", 10],

@@ -241,6 +241,22 @@ def test_copy_of_long_values(saver: StateraftSaver, config: Any) -> None:
         saver.copy_thread(target["configurable"]["thread_id"], target["configurable"]["thread_id"])
 
 
+def test_a_copy_whose_thread_is_deleted_meanwhile(client: Client) -> None:
+    """Before each of the copy's calls in turn: what there is then is among all threads."""
+    for moment in itertools.count():
+        prefix = uuid.uuid4().hex
+        other = StateraftSaver(client, prefix=prefix)
+        put(other, {"configurable": {"thread_id": "source"}}, a=1)
+        copier = Disturbed(client, prefix, moment, lambda other=other: other.delete_thread("target"))  # type: ignore[misc]
+        with suppress(VersionConflictError):
+            copier.copy_thread("source", "target")
+        found = other.get_tuple({"configurable": {"thread_id": "target"}})
+        listed = [t.config for t in other.list(None) if t.config["configurable"]["thread_id"] == "target"]
+        assert listed == ([found.config] if found else []), moment
+        if copier.over:
+            return
+
+
 def test_prune_keeps_what_is_shared_and_no_more(saver: StateraftSaver, client: Client, config: Any) -> None:
     first = put(saver, config, kept="k", changed="x" * 2_000_000)
     put(saver, first, read(saver, config).checkpoint["channel_versions"], changed=2)
@@ -452,7 +468,7 @@ def gradually(saver: StateraftSaver, plan: Any) -> Iterator[None]:
             batch = plan.send([saver._result(steps) for steps in batch])
 
 
-@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("before", range(6))
 def test_a_thread_that_is_deleted_while_its_first_checkpoint_is_put(client: Client, before: int) -> None:
     """That many calls of the put come before the removal, the others before each of its calls in turn."""
     config: Any = {"configurable": {"thread_id": "t"}}
@@ -472,8 +488,10 @@ def test_a_thread_that_is_deleted_while_its_first_checkpoint_is_put(client: Clie
         remover = Disturbed(client, writer._prefix, moment, go_on)
         remover.delete_thread("t")
         go_on()
-        found = StateraftSaver(client, prefix=writer._prefix).get_tuple(config)
+        reader = StateraftSaver(client, prefix=writer._prefix)
+        found = reader.get_tuple(config)
         assert found is None or found.checkpoint["channel_values"] == values, moment
+        assert [t.config for t in reader.list(None)] == ([found.config] if found else []), moment
         if remover.over:
             return
 
@@ -482,7 +500,7 @@ def test_a_first_checkpoint_that_was_not_completed(client: Client, config: Any) 
     writer = StateraftSaver(client)
     checkpoint: Any = {**empty_checkpoint(), "channel_values": {"long": "x" * 600_000}}
     putting = gradually(writer, writer._plan_put(config, checkpoint, {}, {"long": "1"}))
-    for _ in range(5):  # it is about to make its last call
+    for _ in range(5):  # it is about to put it
         next(putting)
     saver = StateraftSaver(client)
     assert saver.get_tuple(config) is None

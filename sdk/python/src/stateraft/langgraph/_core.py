@@ -44,7 +44,7 @@ from .._documents import (
     piece_keys,
     put_document,
 )
-from .._model import CheckOp, DeleteOp, Entry, Op, Page, SetOp
+from .._model import CheckOp, DeleteOp, Entry, Op, OpResult, Page, SetOp
 from .._state import StateCalls
 from .._steps import Steps
 from ..errors import VersionConflictError, error
@@ -243,13 +243,16 @@ class Core(BaseCheckpointSaver[str]):
             early.append(last.pop())
         fork = metadata.get("source") == "fork"
         version = yield from self._expected(thread, ns, parent, checkpoint_id, fork)
-        if not version:
+        begins = not version
+        if begins:
             yield from self._register(thread)
             if early:
                 version = yield from self._move_head(config, version, None, [])
         yield from self._write(thread, early)
         version = yield from self._move_head(config, version, checkpoint_id, last)
         self._heads.remember(thread, ns, checkpoint_id, version)
+        if begins:
+            yield from self._keep_registered(thread)
         return _config(thread, ns, checkpoint_id)
 
     def _move_head(self, config: Config, version: int, checkpoint_id: str | None, ops: list[SetOp]) -> Plan[int]:
@@ -394,18 +397,26 @@ class Core(BaseCheckpointSaver[str]):
         }
 
     def _plan_copy_thread(self, source: str, target: str) -> Plan[None]:
-        """Copy a thread to one that is not there: what is referred to first, the heads last."""
+        """Copy a thread to one that is not there: what is referred to first, the heads last.
+
+        Before all that come heads without a checkpoint, so that no removal takes it from the heads to come.
+        """
         if (yield from self._keys(target, "h/")):
             raise error("VERSION_CONFLICT", f"thread {target!r} is there already")
+        heads = yield from self._entries(source, _ORDER[0])
+        if not heads:
+            return
         copied: list[list[SetOp]] = []
-        for prefix in _ORDER:
+        for prefix in _ORDER[1:]:
             entries = yield from self._entries(source, prefix)
-            expected = 0 if prefix == "h/" else None
-            copied.append([SetOp(e.key, e.value, expected_version=expected) for e in entries])
-        if copied[0]:
-            yield from self._register(target)
+            copied.append([SetOp(e.key, e.value) for e in entries])
+        yield from self._register(target)
+        begun = yield from self._write(target, [SetOp(head.key, {"id": None}, expected_version=0) for head in heads])
         for ops in reversed(copied):
             yield from self._write(target, ops)
+        ready = [SetOp(h.key, h.value, expected_version=b.version) for h, b in zip(heads, begun, strict=True)]
+        yield from self._write(target, ready)
+        yield from self._keep_registered(target)
 
     # Calls
 
@@ -426,15 +437,22 @@ class Core(BaseCheckpointSaver[str]):
     def _register(self, thread: str) -> Plan[None]:
         yield [self._calls.set(self._index, thread, True, idempotency_key=uuid.uuid4().hex)]
 
+    def _keep_registered(self, thread: str) -> Plan[None]:
+        """Register a thread that has a head now, if a removal before that took it out again."""
+        if not (yield [self._calls.get(self._index, thread)])[0]:
+            yield from self._register(thread)
+
     def _get(self, thread: str, key: str) -> Steps[Entry]:
         return self._calls.get(self._workflow(thread), key)
 
     def _atomic(self, thread: str, ops: Sequence[Op]) -> Steps[Any]:
         return self._calls.atomic(self._workflow(thread), ops, idempotency_key=uuid.uuid4().hex)
 
-    def _write(self, thread: str, ops: Iterable[Op]) -> Plan[None]:
+    def _write(self, thread: str, ops: Iterable[Op]) -> Plan[list[OpResult]]:
+        results: list[OpResult] = []
         for batch in batches(ops):
-            yield [self._atomic(thread, batch)]
+            results += (yield [self._atomic(thread, batch)])[0]
+        return results
 
     def _threads(self) -> Plan[list[str]]:
         page: Page = (yield [self._calls.list(self._index)])[0]
