@@ -19,7 +19,7 @@ import {
   writeParts,
 } from "./options.js"
 import { pageLimit, pages } from "./pages.js"
-import { fitsHeader, type Request } from "./request.js"
+import { absent, fitsHeader, type Request } from "./request.js"
 import { call } from "./retry.js"
 import { refuseOptions, type Subscribe, type Subscription } from "./subscribe.js"
 import type { Transport } from "./transport.js"
@@ -118,7 +118,7 @@ export class Agent {
 function write(method: "PUT" | "DELETE", subject: string, key: string, options: AgentSetOptions): Request {
   refuseOptions(options, "returnCurrent")
   const { session } = options
-  if (session !== undefined && !fitsHeader(session)) {
+  if (!absent(session) && !fitsHeader(session)) {
     throw refuse("INVALID_REQUEST", "the session has control characters, or white space at an end")
   }
   const parts = writeParts(options)

@@ -34,7 +34,7 @@ export class Feed {
     this.#options = options
     this.#signal = signal
     this.#link = new Link(transport, signal)
-    this.#cursor = options.fromRevision
+    this.#cursor = options.fromRevision ?? undefined
   }
 
   /** All changes up to it have been told. 0 while a snapshot is not complete. */

@@ -1,5 +1,5 @@
 import { refuse } from "./errors.js"
-import { fitsHeader, type Headers, type Kind, type Query, type Request } from "./request.js"
+import { absent, fitsHeader, type Headers, type Kind, type Query, type Request } from "./request.js"
 import type { Transport } from "./transport.js"
 
 /** What every call takes. */
@@ -94,7 +94,7 @@ export function writeParts(
   versioned = false,
 ): Pick<Request, "kind" | "headers" | "query" | "signal"> {
   const { idempotencyKey, returnCurrent, signal } = options
-  if (idempotencyKey !== undefined && (idempotencyKey === "" || !fitsHeader(idempotencyKey))) {
+  if (!absent(idempotencyKey) && (idempotencyKey === "" || !fitsHeader(idempotencyKey))) {
     throw refuse("INVALID_REQUEST", "the idempotency key is empty, or has control characters or white space at an end")
   }
   const headers = { ...conditionHeaders(options), "Idempotency-Key": idempotencyKey }
@@ -102,17 +102,17 @@ export function writeParts(
 }
 
 function conditionHeaders({ ifVersion, ifExists, ifAbsent }: ConditionOptions): Headers {
-  if (Number(ifVersion !== undefined) + Number(ifExists ?? false) + Number(ifAbsent ?? false) > 1) {
+  if (Number(!absent(ifVersion)) + Number(ifExists ?? false) + Number(ifAbsent ?? false) > 1) {
     throw refuse("INVALID_REQUEST", "ifVersion, ifExists and ifAbsent exclude each other")
   }
   if (ifAbsent || ifVersion === 0) {
     return { "If-None-Match": "*" }
   }
-  return { "If-Match": ifExists ? "*" : ifVersion === undefined ? undefined : `"${ifVersion}"` }
+  return { "If-Match": ifExists ? "*" : absent(ifVersion) ? undefined : `"${ifVersion}"` }
 }
 
 function kindOf({ idempotencyKey, ifVersion }: IdempotencyOptions & ConditionOptions, versioned: boolean): Kind {
-  if (idempotencyKey !== undefined) {
+  if (!absent(idempotencyKey)) {
     return "keyed"
   }
   return versioned || ifVersion ? "versioned" : "write"
@@ -130,12 +130,12 @@ export function ttlText(ttl: number | undefined): string | undefined {
   return JSON.stringify(seconds > 0 ? Math.ceil(Number((seconds * 1000).toPrecision(15))) / 1000 : seconds)
 }
 
-/** Takes the two forms of the TTL's argument: seconds, or all the options. null, as within options, is like absent. */
+/** Takes the two forms of the TTL's argument: seconds, or all the options. */
 export function ttlAndOptions<Options extends TtlOptions>(
   ttl: number | Options | null | undefined,
   options: Options | undefined,
 ): Options | TtlOptions {
-  if (ttl === undefined || ttl === null) {
+  if (absent(ttl)) {
     return options ?? {}
   }
   return typeof ttl === "object" ? ttl : { ...options, ttl }

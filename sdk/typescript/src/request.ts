@@ -25,15 +25,20 @@ export interface Request {
   signal?: AbortSignal | undefined
 }
 
-/** Parameters by name. Those that are undefined or false are left out. */
+/** Parameters by name. Those that are absent or false are left out. */
 export type Query = Record<string, string | number | boolean | undefined>
 
-/** Headers by name. Those that are undefined are left out. */
+/** Headers by name. Those that are absent are left out. */
 export type Headers = Record<string, string | undefined>
+
+/** Reports whether an option is absent. Callers without types, and JSON, have null for that. */
+export function absent(option: unknown): option is null | undefined {
+  return option === undefined || option === null
+}
 
 /** Returns the query with its question mark, or nothing. */
 export function queryOf(query: Query = {}): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== false)
+  const given = Object.entries(query).filter(([, value]) => !absent(value) && value !== false)
   const pairs = given.map(([name, value]) => `${name}=${escapeName("a parameter", String(value), "INVALID_REQUEST")}`)
   return pairs.length > 0 ? `?${pairs.join("&")}` : ""
 }

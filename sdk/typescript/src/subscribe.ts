@@ -2,6 +2,7 @@ import { ClosedError, refuse } from "./errors.js"
 import type { Event } from "./event.js"
 import { Feed, type Topic } from "./feed.js"
 import type { SubscribeOptions } from "./options.js"
+import { absent } from "./request.js"
 import type { Transport } from "./transport.js"
 
 /** Makes a subscription. */
@@ -46,7 +47,7 @@ export class Subscription<Told extends Event = Event> implements AsyncIterable<T
     options: SubscribeOptions & { prefix?: string },
     ended: () => void,
   ) {
-    if (options.snapshot && options.fromRevision !== undefined) {
+    if (options.snapshot && !absent(options.fromRevision)) {
       throw refuse("INVALID_REQUEST", "a snapshot is of the present: fromRevision excludes it")
     }
     this.#feed = new Feed(transport, topic, options, this.#controller.signal)
@@ -58,7 +59,7 @@ export class Subscription<Told extends Event = Event> implements AsyncIterable<T
     this.opened = this.#feed.open()
     this.opened.catch((error: unknown) => this.#end(error))
     this.#events = this.#pull()
-    this.#pushing = callback !== undefined
+    this.#pushing = !absent(callback)
     if (callback) {
       void this.#push(callback)
     } else {

@@ -9,7 +9,7 @@ import {
 import { Endpoints } from "./endpoints.js"
 import type { Failure } from "./errors.js"
 import { inBrowser, neverConnected } from "./platform.js"
-import { headerValue, queryOf, type Request } from "./request.js"
+import { absent, headerValue, queryOf, type Request } from "./request.js"
 import { Revision } from "./revision.js"
 import { after, now } from "./time.js"
 
@@ -45,7 +45,7 @@ export class Transport {
     const seconds = Math.min(Math.max((limitMs * 0.9) / 1000, 0.001), 60)
     const headers: Record<string, string> = { ...this.#headers, "X-Stateraft-Timeout": seconds.toFixed(3) }
     for (const [name, value] of Object.entries(request.headers ?? {})) {
-      if (value !== undefined) {
+      if (!absent(value)) {
         headers[name] = headerValue(value)
       }
     }
