@@ -48,7 +48,10 @@ interface WriteRecord {
 }
 
 export interface SaverOptions {
-  /** Begins the names of its workflows: savers with different prefixes share nothing. "langgraph" by default. */
+  /**
+   * Begins the names of its workflows, and has no colon: savers with different prefixes share nothing. "langgraph" by
+   * default.
+   */
   prefix?: string
   serde?: SerializerProtocol
 }

@@ -11,6 +11,10 @@ export class Store {
   readonly #prefix: string
 
   constructor(client: StateraftClient, prefix: string) {
+    if (prefix.includes(":")) {
+      // a:b and its thread c would be the same workflow as a and its thread b:c
+      throw new Error(`a prefix has no colon, unlike ${JSON.stringify(prefix)}`)
+    }
     this.#client = client
     this.#prefix = prefix
   }

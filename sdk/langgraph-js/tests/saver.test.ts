@@ -118,6 +118,11 @@ test("of two processes that go on from one checkpoint, one is refused, and the t
   ])
 })
 
+test("a prefix with a colon is refused", () => {
+  // its thread c would be the thread b:c of the prefix a
+  expect(() => new StateraftSaver(client, { prefix: "a:b" })).toThrow("colon")
+})
+
 test("a fork that is meant, from an older checkpoint that was read, is put", async () => {
   const first = await put(saver, { configurable: { thread_id: "t" } }, "first")
   const second = await put(saver, first, "second")

@@ -556,6 +556,11 @@ def test_a_list_of_no_thread_is_of_all(client: Client) -> None:
     assert [t.config for t in saver.list({"configurable": {}})] == stored[::-1]
 
 
+def test_a_prefix_with_a_colon_is_refused(client: Client) -> None:
+    with pytest.raises(ValueError, match="colon"):
+        StateraftSaver(client, prefix="a:b")  # whose thread c would be the thread b:c of the prefix a
+
+
 def test_without_a_thread(saver: StateraftSaver) -> None:
     assert saver.get_tuple({"configurable": {}}) is None
     assert saver.get_tuple({"configurable": {"thread_id": ""}}) is None

@@ -57,6 +57,11 @@ async def test_is_a_session(session: StateraftSession) -> None:
     assert isinstance(session, Session)
 
 
+async def test_a_prefix_with_a_colon_is_refused(client: AsyncClient) -> None:
+    with pytest.raises(ValueError, match="colon"):
+        StateraftSession("c", client, prefix="a:b")  # which would be the session b:c of the prefix a
+
+
 async def test_items_keep_their_order(session: StateraftSession) -> None:
     await session.add_items([message("1"), message("2")])
     await session.add_items([])

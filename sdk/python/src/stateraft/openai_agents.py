@@ -31,6 +31,7 @@ from agents.memory.session_settings import resolve_session_limit
 from ._async import AsyncClient, map_concurrently
 from ._documents import batches, deletes, join_pieces, piece_keys, put_document
 from ._model import CheckOp, DeleteOp, Entry, Op, OpResult, SetOp
+from ._names import check_prefix
 from .errors import StateraftError, VersionConflictError, error
 
 __all__ = ["StateraftSession"]
@@ -46,8 +47,8 @@ _ITEMS = "i/"
 class StateraftSession:
     """The items of one conversation, of at most 240 bytes as its name.
 
-    ``prefix`` begins the name of its workflow. The client stays the caller's to
-    close.
+    ``prefix`` begins the name of its workflow, and has no colon: sessions with
+    different prefixes share nothing. The client stays the caller's to close.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class StateraftSession:
         self.session_id = session_id
         self.session_settings = session_settings or SessionSettings()
         self._state = client.state
-        self._workflow = f"{prefix}:{session_id}"
+        self._workflow = f"{check_prefix(prefix)}:{session_id}"
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """Return the last ``limit`` items, or those that the settings say, or all, the oldest first."""

@@ -39,8 +39,8 @@ __all__ = ["AsyncStateraftSaver", "StateraftSaver"]
 class StateraftSaver(Core):
     """A checkpointer for graphs that are invoked.
 
-    ``prefix`` begins the names of its workflows: savers with different prefixes
-    share nothing. The client stays the caller's to close.
+    ``prefix`` begins the names of its workflows, and has no colon: savers with
+    different prefixes share nothing. The client stays the caller's to close.
     """
 
     def __init__(self, client: Client, *, prefix: str = "langgraph", serde: SerializerProtocol | None = None) -> None:

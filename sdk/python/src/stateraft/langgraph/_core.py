@@ -45,6 +45,7 @@ from .._documents import (
     put_document,
 )
 from .._model import CheckOp, DeleteOp, Entry, Op, OpResult, Page, SetOp
+from .._names import check_prefix
 from .._state import StateCalls
 from .._steps import Steps
 from ..errors import VersionConflictError, error
@@ -94,7 +95,7 @@ class Core(BaseCheckpointSaver[str]):
     def __init__(self, calls: StateCalls, prefix: str, serde: SerializerProtocol | None) -> None:
         super().__init__(serde=serde)
         self._calls = calls
-        self._prefix = prefix
+        self._prefix = check_prefix(prefix)
         self._heads = _Heads()
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002
