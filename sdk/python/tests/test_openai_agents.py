@@ -113,6 +113,15 @@ async def test_clear(session: StateraftSession, client: AsyncClient) -> None:
     assert await contents(other) == ["other"]
 
 
+@pytest.mark.parametrize("more", [0, 600_000], ids=["short", "long"])
+async def test_items_with_half_a_surrogate_pair(session: StateraftSession, more: int) -> None:
+    halves = ["\ud83d" + "x" * more, "\ude00", "a whole one: \U0001f600", r"none: \ud83d"]
+    await session.add_items([message(half) for half in halves])
+    assert await contents(session) == halves
+    assert await session.pop_item() == message(halves[-1])
+    assert await contents(session) == halves[:-1]
+
+
 async def test_items_beyond_the_limit_of_a_value(session: StateraftSession) -> None:
     long = '"\\é' * 1_000_000
     await session.add_items([message("short"), message(long)])

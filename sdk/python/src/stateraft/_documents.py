@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ._json import RawJson
 from ._model import DeleteOp, Entry, Op, SetOp
 
 # Values have 1 MiB, which a text of quotes and backslashes reaches at twice its
@@ -30,7 +31,8 @@ def put_document(key: str, document: Document) -> tuple[SetOp, list[SetOp]]:
     """Return what stores a document, and the pieces that must be there before."""
     text = json.dumps(document, separators=(",", ":"))
     if len(text) <= PIECE_CHARS:
-        return SetOp(key, document), []
+        # Half of a surrogate pair has no UTF-8, and travels as an escape, as it does in pieces.
+        return SetOp(key, RawJson(text) if r"\ud" in text else document), []
     token = uuid.uuid4().hex
     pieces = [text[i : i + PIECE_CHARS] for i in range(0, len(text), PIECE_CHARS)]
     keys = piece_keys({"token": token, "pieces": len(pieces)})
@@ -60,8 +62,10 @@ def batches(ops: Iterable[Op]) -> Iterator[list[Op]]:
 
 
 def op_chars(op: Op) -> int:
-    value = len(json.dumps(op.value)) if isinstance(op, SetOp) else 0
-    return value + 2 * len(op.key) + 100
+    length = 0
+    if isinstance(op, SetOp):
+        length = len(op.value.text if isinstance(op.value, RawJson) else json.dumps(op.value))
+    return length + 2 * len(op.key) + 100
 
 
 def deletes(keys: Iterable[str]) -> list[DeleteOp]:
