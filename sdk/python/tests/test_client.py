@@ -80,11 +80,22 @@ def test_what_makes_no_client(options: dict[str, Any]) -> None:
         lambda state: state.get("wf", "k", consistency="strong"),
         lambda state: state.atomic("wf", [SetOp("k", {1, 2})]),
         lambda state: state.subscribe("wf", "k", snapshot=True, from_revision=1),
+        lambda state: state.get("wf", "k" * 70_000),
+        lambda state: state.list("wf", prefix="k" * 70_000),
+        lambda state: state.subscribe("wf", "k" * 70_000),
     ],
 )
 def test_what_is_refused_before_anything_is_sent(call: Any) -> None:
     with Client("http://127.0.0.1:1", max_attempts=1) as client, pytest.raises(InvalidRequestError):
         call(client.state)
+
+
+async def test_a_url_beyond_httpx_is_refused() -> None:
+    async with AsyncClient("http://127.0.0.1:1", max_attempts=1) as client:
+        with pytest.raises(InvalidRequestError):
+            await client.state.get("wf", "k" * 70_000)
+        with pytest.raises(InvalidRequestError):
+            await client.state.subscribe("wf", "k" * 70_000)
 
 
 def test_a_ttl_never_becomes_none() -> None:

@@ -91,6 +91,8 @@ class AsyncWire:
             response = await self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
         except httpx.HTTPError as e:
             return failure(e)
+        except StateraftError as e:
+            return e
         deadline.bound_silence(step.silence)
         return AsyncStream(response, step.silence), Answer(response.status_code, response.headers)
 

@@ -101,6 +101,8 @@ class Wire:
             response = self._http.send(build(self._http, step, deadline), stream=True, follow_redirects=False)
         except httpx.HTTPError as e:
             return failure(e)
+        except StateraftError as e:
+            return e
         deadline.bound_silence(step.silence)
         return Stream(response, step.silence), Answer(response.status_code, response.headers)
 

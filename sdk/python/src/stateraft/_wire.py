@@ -69,13 +69,17 @@ def ring(base_url: str | None, urls: Sequence[str] | None) -> Endpoints:
 
 
 def build(http: httpx.Client | httpx.AsyncClient, step: Send, timeout: Deadline) -> httpx.Request:
-    return http.build_request(
-        step.method,
-        step.endpoint + step.target,
-        headers=encode_headers(step.headers),
-        content=None if step.body is None else step.body.encode(),
-        extensions={"timeout": timeout},
-    )
+    """Return the request of a step. Raises INVALID_REQUEST if its URL is none for httpx."""
+    try:
+        return http.build_request(
+            step.method,
+            step.endpoint + step.target,
+            headers=encode_headers(step.headers),
+            content=None if step.body is None else step.body.encode(),
+            extensions={"timeout": timeout},
+        )
+    except httpx.InvalidURL as e:  # it is longer than 64 KiB, with a key that no node takes
+        raise error("INVALID_REQUEST", str(e)) from e
 
 
 def failure(e: httpx.HTTPError) -> StateraftError:
