@@ -68,10 +68,12 @@ export interface SaverOptions {
 export class StateraftSaver extends BaseCheckpointSaver {
   readonly #store: Store
   readonly #heads = new Heads()
+  readonly #onlooker: () => StateraftSaver
 
   constructor(client: StateraftClient, { prefix = "langgraph", serde }: SaverOptions = {}) {
     super(serde)
     this.#store = new Store(client, prefix)
+    this.#onlooker = () => new StateraftSaver(client, { prefix, serde: this.serde })
   }
 
   /**
@@ -100,6 +102,13 @@ export class StateraftSaver extends BaseCheckpointSaver {
       throw new RemovedError(`the checkpoint of the head is missing: ${id}`)
     }
     return record && this.#tuple(thread, record)
+  }
+
+  /** Another saver reads the ancestors, so that nobody goes on from them. */
+  override getDeltaChannelHistory(
+    options: Parameters<BaseCheckpointSaver["getDeltaChannelHistory"]>[0],
+  ): ReturnType<BaseCheckpointSaver["getDeltaChannelHistory"]> {
+    return super.getDeltaChannelHistory.call(this.#onlooker(), options)
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {

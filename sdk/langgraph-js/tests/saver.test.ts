@@ -145,6 +145,18 @@ test("a saver that has seen neither the head nor the parent goes on from the hea
   await put(other, second, 3)
 })
 
+test("a saver that walks along ancestors forks from none of them", async () => {
+  const prefix = randomUUID()
+  const [one, other] = [new StateraftSaver(client, { prefix }), new StateraftSaver(client, { prefix })]
+  const first = await put(one, { configurable: { thread_id: "t" } }, 1)
+  const latest = await put(other, await put(other, first, 2), 3)
+  expect(await one.getDeltaChannelHistory({ config: latest, channels: ["log"] })).toEqual({
+    log: { writes: [], seed: 2 },
+  })
+  await one.getDeltaChannelHistory({ config: latest, channels: ["other"] })
+  await expect(put(one, first, 4)).rejects.toBeInstanceOf(VersionConflictError)
+})
+
 test("values beyond a node's limit, and more channels than an atomic write takes", async () => {
   const long = "漢".repeat(1_500_000)
   const config = await put(saver, { configurable: { thread_id: "t" } }, long)

@@ -287,6 +287,20 @@ def test_delta_chains_survive_a_prune(saver: StateraftSaver, config: Any) -> Non
     assert [t.metadata["step"] for t in saver.list(config)] == [3, 2, 1]
 
 
+async def test_who_walks_along_ancestors_forks_from_none(
+    client: Client, async_saver: AsyncStateraftSaver, config: Any
+) -> None:
+    saver, other = StateraftSaver(client), StateraftSaver(client)
+    first = put(saver, config)
+    latest = put(other, put(other, first))
+    saver.get_delta_channel_history(config=latest, channels=["delta"])
+    with pytest.raises(VersionConflictError):
+        put(saver, first)
+    await async_saver.aget_delta_channel_history(config=latest, channels=["delta"])
+    with pytest.raises(VersionConflictError):
+        await async_saver.aput(first, empty_checkpoint(), {"source": "loop", "step": 1}, {})
+
+
 def test_old_formats_find_what_their_parent_has_sent(saver: StateraftSaver, config: Any) -> None:
     stored = put(saver, config)
     saver.put_writes(stored, [("__pregel_tasks", "sent"), ("a", 1)], "task")

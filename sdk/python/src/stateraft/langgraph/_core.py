@@ -6,6 +6,7 @@ their results: None for a key that is not there.
 
 from __future__ import annotations
 
+import copy
 import random
 import threading
 import uuid
@@ -24,6 +25,7 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    DeltaChannelHistory,
     PendingWrite,
     get_checkpoint_id,
     get_serializable_checkpoint_metadata,
@@ -104,6 +106,22 @@ class Core(BaseCheckpointSaver[str]):
         return f"{number + 1:032}.{random.random():016}"
 
     # Reading
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return BaseCheckpointSaver.get_delta_channel_history(self._onlooker(), config=config, channels=channels)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await BaseCheckpointSaver.aget_delta_channel_history(self._onlooker(), config=config, channels=channels)
+
+    def _onlooker(self) -> Core:
+        """Return a saver that reads what this one does, and lets nobody go on from it."""
+        onlooker = copy.copy(self)
+        onlooker._heads = _Heads()
+        return onlooker
 
     def _plan_get(self, config: Config) -> Plan[CheckpointTuple | None]:
         if _thread(config) is None:
