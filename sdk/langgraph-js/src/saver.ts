@@ -112,7 +112,7 @@ export class StateraftSaver extends BaseCheckpointSaver {
   }
 
   override async *list(config: RunnableConfig, options: CheckpointListOptions = {}): AsyncGenerator<CheckpointTuple> {
-    yield* options.before && options.limit === 1 && namesPlace(config)
+    yield* options.before && options.limit === 1 && namesSubgraph(config)
       ? this.#replay(config, options)
       : this.#list(config, options)
   }
@@ -427,9 +427,9 @@ function threadOf(config: RunnableConfig): string | undefined {
   return thread === undefined || thread === null || thread === "" ? undefined : String(thread)
 }
 
-/** Reports whether a config names both a thread and a namespace. */
-function namesPlace(config: RunnableConfig): boolean {
-  return threadOf(config) !== undefined && config.configurable?.["checkpoint_ns"] !== undefined
+/** Reports whether a config names a thread and a subgraph's namespace. */
+function namesSubgraph(config: RunnableConfig): boolean {
+  return threadOf(config) !== undefined && Boolean(config.configurable?.["checkpoint_ns"])
 }
 
 function requireThread(config: RunnableConfig): string {

@@ -29,7 +29,7 @@ from .._async import AsyncClient, map_concurrently
 from .._steps import Steps
 from .._sync import Client
 from ..errors import NotFoundError, StateraftError
-from ._core import Core, Plan, names_place
+from ._core import Core, Plan, names_subgraph
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class StateraftSaver(Core):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        if config and before and limit == 1 and names_place(config):
+        if config and before and limit == 1 and names_subgraph(config):
             latest = self._carry_out(self._plan_replay(config, before, filter))
             if latest:
                 yield latest
@@ -138,7 +138,7 @@ class AsyncStateraftSaver(Core):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        if config and before and limit == 1 and names_place(config):
+        if config and before and limit == 1 and names_subgraph(config):
             latest = await self._carry_out(self._plan_replay(config, before, filter))
             if latest:
                 yield latest

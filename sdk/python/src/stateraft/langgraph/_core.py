@@ -521,9 +521,9 @@ def _thread(config: Config) -> str | None:
     return None if thread is None or thread == "" else str(thread)
 
 
-def names_place(config: Config) -> bool:
-    """Tell whether a config names both a thread and a namespace."""
-    return _thread(config) is not None and "checkpoint_ns" in config["configurable"]
+def names_subgraph(config: Config) -> bool:
+    """Tell whether a config names a thread and a subgraph's namespace."""
+    return _thread(config) is not None and bool(config["configurable"].get("checkpoint_ns"))
 
 
 def _place(config: Config) -> tuple[str, str]:
