@@ -37,7 +37,6 @@ func (u unanswered) Read(p []byte) (int, error) {
 // Ensure a leader closes without waiting for what it asked others, which raft
 // does for 5 s: a process that is told to end has less.
 func TestCloseWaitsForNobody(t *testing.T) {
-	t.Parallel()
 	const soon = 4500 * time.Millisecond
 	var silent atomic.Bool
 	lost := make(chan struct{}, 1)
@@ -69,7 +68,6 @@ func TestCloseWaitsForNobody(t *testing.T) {
 // Ensure a node closes without having its disk do first what can be done at the
 // next start: here, to cut the log behind a snapshot in 12 steps of 600 ms.
 func TestCloseLeavesTheLogUncut(t *testing.T) {
-	t.Parallel()
 	const entries, soon = 3000, 4 * time.Second
 	var slow atomic.Bool
 	written := make(chan struct{}, 100)

@@ -324,7 +324,6 @@ func TestAbandonedRestore(t *testing.T) {
 
 // A cluster with a node that does not know restores refuses them.
 func TestRestoreNeedsVersion(t *testing.T) {
-	t.Parallel()
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })
 	data := takeBackup(t, c.Nodes[0])
 	soon := asIs
