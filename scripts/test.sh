@@ -101,7 +101,7 @@ go list -race -test -export $alone >/dev/null # compiles them, which -p 1 would 
 # The clients in other languages, against a server as users run it.
 export STATERAFT_BINARY=$PWD/.cache/stateraft
 CGO_ENABLED=0 go build -o "$STATERAFT_BINARY" ./cmd/stateraft
-beside .cache/python-sdk.log sdk/python/test.sh
+beside .cache/python-sdk.log env --default-signal=INT sdk/python/test.sh # a shell may have been told to ignore it
 python_sdk=$!
 sdk/typescript/test.sh
 sdk/langgraph-js/test.sh
