@@ -225,7 +225,7 @@ func TestRestoreLeaderDies(t *testing.T) {
 	fill(t, source.Nodes[0], 2400, 4<<10) // 9 MiB: 10 steps
 	data := takeBackup(t, source.Nodes[0])
 	keys := source.Nodes[0].State().Stats().Keys
-	c := clustertest.New(t, 3, nil)
+	c := clustertest.New(t, 3, clustertest.Steady) // but for the death
 	leader := c.Leader()
 	n := c.Others(leader)[0]
 	leader.Set(t, keptNamespace, "own", "1")
@@ -270,9 +270,10 @@ func TestRestoreLeaderDies(t *testing.T) {
 func TestRestoreReachesLaggards(t *testing.T) {
 	t.Parallel()
 	source := clustertest.New(t, 1, nil)
-	fill(t, source.Nodes[0], 3200, 4<<10)
+	fill(t, source.Nodes[0], 2400, 4<<10) // 10 steps
 	data := takeBackup(t, source.Nodes[0])
 	c := clustertest.New(t, 3, func(cfg *cluster.Config) {
+		clustertest.Steady(cfg) // the snapshots keep a slow machine busy
 		cfg.Tuning.SnapshotThreshold, cfg.Tuning.SnapshotInterval, cfg.Tuning.TrailingLogs = 4, 20*time.Millisecond, 1
 	})
 	away := c.Follower()
