@@ -63,7 +63,7 @@ var storeBugs = []Bug{
 	{
 		Name: "doubled batch", About: "a batch that a node hands to a leader again has a second effect",
 		Edits:  []Edit{{"fsm/session.go", "if a, ok := s.answers[b.Sequence]; ok {", "if a, ok := s.answers[b.Sequence]; ok && s.low > b.Sequence {"}},
-		Faults: "kill-leader,pause-leader,transfer", Workloads: "stream,counter", By: "streams",
+		Faults: "reset", Workloads: "stream,counter", By: "streams",
 	},
 	{
 		Name: "lost update", About: "a condition on a version also holds for a later one",
