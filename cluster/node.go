@@ -313,9 +313,11 @@ func (n *Node) reachRevision(ctx context.Context, revision uint64) error {
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup // its own: a call may come while Close waits for the node's
+	defer asking.Wait()
 	defer cancel(nil)
-	defer context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })() // Close waits for what begins here
-	n.wg.Go(func() {
+	defer context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })()
+	asking.Go(func() {
 		if n.ReadIndex(ctx) == nil && n.fsm.revision.get() < revision {
 			cancel(ErrRevisionUnknown)
 		}
