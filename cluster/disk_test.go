@@ -59,14 +59,14 @@ func TestLeadersDiskFails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			took := replaceLeader(t, tt.fail)
-			if took > after { // the machine may have been busy
-				t.Logf("replaced after %v; once more", took)
-				took = replaceLeader(t, tt.fail)
+			var took time.Duration
+			for range 5 { // the machine may be busy
+				if took = replaceLeader(t, tt.fail); took <= after {
+					return
+				}
+				t.Logf("replaced after %v", took)
 			}
-			if took > after {
-				t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, after)
-			}
+			t.Errorf("a leader with a broken disk was replaced after %v, want %v at most", took, after)
 		})
 	}
 }

@@ -15,7 +15,7 @@ func TestDrainHandsOverAgain(t *testing.T) {
 	t.Parallel()
 	c := clustertest.New(t, 5, func(cfg *cluster.Config) {
 		if cfg.Name != "n1" { // nobody else stands without being told to
-			cfg.Tuning.Heartbeat, cfg.Tuning.Election = time.Minute, time.Minute
+			cfg.Tuning.Heartbeat, cfg.Tuning.Election, cfg.Tuning.Lease = time.Minute, time.Minute, 30*time.Second
 		}
 	})
 	leader := c.LeaderAmong(c.Nodes[0])

@@ -236,22 +236,24 @@ func TestRestoreLeaderDies(t *testing.T) {
 		result <- err
 	}()
 	clustertest.Eventually(t, "a part of the restore", func() error {
-		if n.State().Stats().StagedBytes == 0 {
+		switch st := n.State().Stats(); {
+		case st.StagedBytes == 0:
 			return errors.New("nothing is staged")
+		case st.Keys != 1:
+			t.Errorf("%d keys in the middle of a restore, want 1", st.Keys)
 		}
 		return nil
 	})
-	if got := n.State().Stats().Keys; got != 1 {
-		t.Errorf("%d keys in the middle of a restore, want 1", got)
-	}
 	leader.Kill()
 	err := <-result
 	t.Logf("the restore over the leader's death: %v", err)
 	if err != nil {
-		if keys := n.State().Stats().Keys; keys != 1 {
-			t.Errorf("%d keys after a restore that failed (%v)", keys, err)
+		again := asIs
+		again.Force = errors.Is(err, cluster.ErrOutcomeUnknown) // it may have happened
+		if got := n.State().Stats().Keys; got != 1 && !again.Force {
+			t.Errorf("%d keys after a restore that failed (%v)", got, err)
 		}
-		if _, err := restore(n, bytes.NewReader(data), asIs); err != nil {
+		if _, err := restore(n, bytes.NewReader(data), again); err != nil {
 			t.Fatalf("the restore, repeated: %v", err)
 		}
 	}
@@ -328,7 +330,7 @@ func TestRestoreNeedsVersion(t *testing.T) {
 	c := clustertest.New(t, 1, func(cfg *cluster.Config) { cfg.Tuning.MaxVersion = 1 })
 	data := takeBackup(t, c.Nodes[0])
 	soon := asIs
-	soon.Patience = 100 * time.Millisecond
+	soon.Patience = time.Second
 	if _, err := restore(c.Nodes[0], bytes.NewReader(data), soon); !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "protocol version 2") {
 		t.Errorf("got %v", err)
 	}

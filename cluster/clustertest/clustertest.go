@@ -198,6 +198,11 @@ func (n *Node) Wipe(tb testing.TB) {
 
 func (c *Cluster) close() {
 	for _, n := range c.Nodes {
+		select {
+		case err := <-n.Fatal: // of which no test asked
+			c.tb.Logf("%s was to end: %v", n.Config.Name, err)
+		default:
+		}
 		n.Stop(c.tb)
 	}
 }

@@ -122,7 +122,7 @@ func TestFrozenDisk(t *testing.T) {
 	cfg, failed := failing(t)
 	command(t, "mount", "-o", "loop", image, cfg.Dir)
 	t.Cleanup(func() { syscall.Unmount(cfg.Dir, syscall.MNT_DETACH) })
-	cfg.StallTimeout = time.Second
+	cfg.StallTimeout = 3 * time.Second
 	s := openStore(t, cfg)
 	store(t, s, 1, 10, 1)
 

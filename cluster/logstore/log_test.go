@@ -270,7 +270,7 @@ func TestRaft(t *testing.T) {
 		}
 		<-r.LeaderCh()
 		for range 200 {
-			if err := r.Apply([]byte("x"), time.Second).Error(); err != nil {
+			if err := r.Apply([]byte("x"), time.Minute).Error(); err != nil {
 				t.Fatal(err)
 			}
 			applied++
