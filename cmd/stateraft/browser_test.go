@@ -35,6 +35,9 @@ function connect() {
 	source.onopen = () => tell('/open', nodes[at]);
 	source.onmessage = (e) => {
 		const { oldValue, newValue, version } = JSON.parse(e.data);
+		if (!lastEventId) {
+			tell('/first', version);
+		}
 		lastEventId = e.lastEventId;
 		shown.append(version + ' ');
 		if (newValue === 'end') {
@@ -58,12 +61,12 @@ connect();
 // site serves the page, and hears from it.
 type site struct {
 	*httptest.Server
-	page        atomic.Value // string
-	open, shown chan string
+	page               atomic.Value // string
+	open, first, shown chan string
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{open: make(chan string, 100), shown: make(chan string, 100)}
+	s := &site{open: make(chan string, 100), first: make(chan string, 100), shown: make(chan string, 100)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -76,6 +79,7 @@ func newSite(t *testing.T) *site {
 		}
 	}
 	mux.HandleFunc("POST /open", hear(s.open))
+	mux.HandleFunc("POST /first", hear(s.first))
 	mux.HandleFunc("POST /shown", hear(s.shown))
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
@@ -159,6 +163,7 @@ func TestBrowser(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop() // also where a node does not come back
 			writing.Go(func() { last = writeUntil(ctx, t, c.nodes[0], workflow) })
+			heard(t, s.first)                  // else the page that goes elsewhere asks for no earlier writes
 			time.Sleep(300 * time.Millisecond) // of writes before
 			tt.fail.stop(t, tt.sig)
 			time.Sleep(300 * time.Millisecond) // of writes meanwhile

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,8 +29,7 @@ func TestMoved(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := startClusterOf(t, plain)
-			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
-			defer cancel()
+			ctx := t.Context()
 			if _, err := c.nodes[0].client(t).State.Set(ctx, "wf", "k", "old"); err != nil {
 				t.Fatal(err)
 			}

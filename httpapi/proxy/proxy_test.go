@@ -403,7 +403,7 @@ func TestTimeout(t *testing.T) {
 	b := newBench(t, func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		close(ended)
-	}, func(c *Config) { c.Timeout = time.Second }) // by then the request is there
+	}, func(c *Config) { c.Timeout = 3 * time.Second }) // by then the request is there
 	b.writeTimeout = 20 * time.Millisecond // over before the answer begins
 	res, body := b.post(t, "/chat/completions", `{}`)
 	if res.StatusCode != 504 || !strings.Contains(body, `"error":"upstream_timeout"`) {
