@@ -16,8 +16,8 @@ from .script import Script, closed_port
 # What silences take on the machine's clock, however long they are by the test's: of
 # a node that never answers, and of a stream that has told something before. A busy
 # machine may take some of it until the node has the request.
-REAL_FAILURE = 0.4
-REAL_SILENCE = 0.8
+REAL_FAILURE = 1.0
+REAL_SILENCE = 2.0
 
 
 class Clock:

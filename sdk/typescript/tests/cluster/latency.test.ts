@@ -35,7 +35,7 @@ test(`from a write to the callback, ${writes} times`, async () => {
   await reading
   expect([called.size, raw.size]).toEqual([writes, writes])
   console.log(`write to callback: ${figures(sent, called)}; raw HTTP stream: ${figures(sent, raw)}`)
-})
+}, 300_000)
 
 async function readRaw(response: Response, arrived: Map<number, number>): Promise<void> {
   const decoder = new TextDecoder()
