@@ -30,6 +30,9 @@ func TestPlantedBugs(t *testing.T) {
 	if os.Getenv("STATERAFT_TEST_FULL") == "" {
 		bugs = slices.DeleteFunc(bugs, func(b planted.Bug) bool { return !b.Always })
 	}
+	if _, err := torture(); err != nil { // built before the time counts
+		t.Fatal(err)
+	}
 	for _, b := range bugs {
 		t.Run(b.Name, func(t *testing.T) {
 			t.Parallel()

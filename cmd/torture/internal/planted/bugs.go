@@ -47,8 +47,8 @@ var storeBugs = []Bug{
 	},
 	{
 		Name: "dropped event", About: "a stream resumes one change too late",
-		Edits:     []Edit{{"httpapi/streams.go", "return stream.Start{After: id}, err", "return stream.Start{After: id + 1}, err"}},
-		Workloads: "stream", By: "streams", Always: true,
+		Edits:  []Edit{{"httpapi/streams.go", "return stream.Start{After: id}, err", "return stream.Start{After: id + 1}, err"}},
+		Faults: "transfer", Workloads: "stream", By: "streams", Always: true,
 	},
 	{
 		Name: "doubled event", About: "a stream resumes one change too early",
@@ -77,8 +77,8 @@ var storeBugs = []Bug{
 	},
 	{
 		Name: "early expiry", About: "a TTL is cut by a tenth",
-		Edits:     []Edit{{"fsm/command.go", "k.deadline = d.clock + op.Ttl", "k.deadline = d.clock + op.Ttl*9/10"}},
-		Workloads: "ttl", By: "ttl", Always: true,
+		Edits:  []Edit{{"fsm/command.go", "k.deadline = d.clock + op.Ttl", "k.deadline = d.clock + op.Ttl*9/10"}},
+		Faults: "transfer", Workloads: "ttl", By: "ttl", Always: true,
 	},
 	{
 		Name: "blind expiry", About: "the deadline of a version that was replaced ends its successor",
