@@ -96,8 +96,8 @@ type followerWatch struct {
 }
 
 // watchFollowers watches until ctx, the term's, ends.
-func (n *Node) watchFollowers(ctx context.Context, t *leadTerm) {
-	w := &followerWatch{n: n, term: t.number, still: make(map[raft.ServerID]*standstill), loops: make(map[raft.ServerID]bool)}
+func (n *Node) watchFollowers(ctx context.Context, term uint64) {
+	w := &followerWatch{n: n, term: term, still: make(map[raft.ServerID]*standstill), loops: make(map[raft.ServerID]bool)}
 	defer n.watched.still.Store(0)
 	defer n.watched.loops.Store(0)
 	ticker := time.NewTicker(n.cfg.Tuning.WatchTick)
@@ -106,6 +106,7 @@ func (n *Node) watchFollowers(ctx context.Context, t *leadTerm) {
 		select {
 		case <-ticker.C:
 			w.tick(ctx)
+			ticker.Reset(n.cfg.Tuning.WatchTick) // a look that was late is not followed by one too soon to hear anything
 		case <-ctx.Done():
 			return
 		}

@@ -101,6 +101,7 @@ func (n *Node) lead(ctx context.Context) {
 	if n.raft.State() != raft.Leader || n.raft.CurrentTerm() != term {
 		return // and it was another term
 	}
+	duties.Go(func() { n.watchFollowers(ctx, term) }) // who may keep even the first entry from being committed
 	n.observeLog()
 	_, asked := n.clock.restsOn()
 	base, err := n.agreeOnTime(ctx)
@@ -124,7 +125,6 @@ func (n *Node) lead(ctx context.Context) {
 	duties.Go(func() { n.reconcile(ctx) })
 	duties.Go(func() { n.watchDisks(ctx) })
 	duties.Go(func() { n.watchStaging(ctx) })
-	duties.Go(func() { n.watchFollowers(ctx, t) })
 	duties.Go(func() { n.handOverIfDraining(ctx) })
 	<-ctx.Done()
 	duties.Wait() // before the term's clock ends

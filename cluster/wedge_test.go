@@ -61,11 +61,12 @@ func (f *fault) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return conn, err
 }
 
-// The tests' timeouts keep a leader in office on a busy machine; a tick is
-// longer than what lies between two heartbeats.
+// The tests' timeouts keep a leader in office on a busy machine. In a tick it
+// sends five heartbeats at least, and half of what wedges take is longer than
+// raft's longest wait: see wedgedTicks.
 const (
 	testHeartbeat = 600 * time.Millisecond
-	testTick      = 250 * time.Millisecond
+	testTick      = 600 * time.Millisecond
 )
 
 // faulty starts three nodes with a fault each, has the first lead, and returns
@@ -153,7 +154,7 @@ func (l tenure) over() bool {
 
 // tickPatience bounds the wait for what a leader does after some ticks: on a
 // busy machine it counts anew whenever a tick passes without a heartbeat.
-const tickPatience = 2 * time.Minute
+const tickPatience = 4 * time.Minute
 
 // awaits waits until check returns nil, and reports false if the leader was
 // deposed without.
@@ -291,6 +292,40 @@ func wedgeReplicationToAll(t *testing.T) (led bool) {
 		t.Errorf("a write at a node that lives: %v", err)
 	}
 	return true
+}
+
+// Ensure such a leader also ends if not even the first entry of its term gets
+// anywhere: it would keep the others from electing one.
+func TestWedgedFromTheStart(t *testing.T) {
+	t.Parallel()
+	c, f := faulty(t, func(cfg *cluster.Config) {
+		if cfg.Name != "n1" { // nobody else stands
+			cfg.Tuning.Heartbeat, cfg.Tuning.Election, cfg.Tuning.Lease = time.Hour, time.Hour, time.Minute
+		}
+	})
+	leader := c.Nodes[0]
+	release := make(chan struct{})
+	defer close(release)
+	c.Partition(c.Nodes[:1], c.Nodes[1:])
+	clustertest.Eventually(t, "deposed", func() error {
+		if leader.Leading() {
+			return errors.New("it leads")
+		}
+		return nil
+	})
+	f.set(c.Nodes[1], func() {
+		f.replicate = func() error { <-release; return errors.New("released") }
+	})
+	f.mu.Lock()
+	f.id = allNodes
+	f.mu.Unlock()
+	c.Heal()
+	select {
+	case err := <-leader.Fatal:
+		t.Log(err)
+	case <-time.After(tickPatience):
+		t.Fatalf("the leader leads on after %v", tickPatience)
+	}
 }
 
 // proposed proposes at a node meanwhile, and delivers what comes of it.
