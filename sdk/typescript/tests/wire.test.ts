@@ -100,7 +100,7 @@ test("a call that is aborted ends at once, within a pause too", async () => {
   expect(Date.now() - from).toBeLessThan(5000)
 })
 
-test("a subscription that is closed while it looks for a node ends at once", { retry: 3 }, async () => {
+test("a subscription that is closed while it looks for a node ends at once", async () => {
   const client = new StateraftClient({ baseUrl: await unusedUrl() })
   const waiting = client.state.subscribe("wf", "k")[Symbol.asyncIterator]().next()
   let from = 0
